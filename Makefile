@@ -1,0 +1,33 @@
+# Each target does its own set-up on a bare machine; a second run starts at once.
+.PHONY: demo test check parity goldens bench clean
+
+demo: ## real embeddings of real text from a real model
+	@scripts/setup.sh product
+	@.venv/bin/python examples/demo.py
+
+test: check ## everything that runs without the reference libraries
+	@.venv/bin/python -m pytest
+
+check: ## style and types
+	@scripts/setup.sh product
+	@.venv/bin/ruff check .
+	@.venv/bin/ruff format --check .
+	@.venv/bin/mypy
+
+parity: ## against the real libraries, in an environment of their own
+	@scripts/setup.sh product
+	@scripts/setup.sh reference
+	@.venv/bin/python -m pytest -m parity
+
+goldens: ## draws tests/goldens anew from the real libraries
+	@scripts/setup.sh product
+	@scripts/setup.sh reference
+	@.venv-reference/bin/python tests/reference/write_goldens.py
+
+bench: ## jaxembed and sentence-transformers in turn, on this machine
+	@scripts/setup.sh product
+	@scripts/setup.sh reference
+	@.venv/bin/python benchmarks/offline.py
+
+clean: ## removes both environments and all caches
+	rm -rf .venv .venv-reference build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis

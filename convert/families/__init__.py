@@ -1,0 +1,1 @@
+"""The weight rules of each family."""

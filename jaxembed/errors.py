@@ -1,0 +1,32 @@
+"""Every error that jaxembed raises on purpose: one sentence that says what was expected, what was given, what to do.
+
+Each class is also the built-in exception that callers of the mirrored APIs already catch.
+"""
+
+
+class JaxEmbedError(Exception):
+    """The base of every error raised on purpose."""
+
+
+class InputError(JaxEmbedError, ValueError):
+    """A text, a token id or a parameter of the call cannot be used."""
+
+
+class InputTypeError(InputError, TypeError):
+    """A value of the call has the wrong type."""
+
+
+class ModelNotFoundError(JaxEmbedError, OSError):
+    """No model is to be found under the given name or folder."""
+
+
+class CheckpointError(JaxEmbedError, ValueError):
+    """The files of a checkpoint are missing, damaged, or contradict each other."""
+
+
+class UnsupportedModelError(CheckpointError):
+    """The checkpoint asks for something that jaxembed does not implement, named in the message."""
+
+
+class BackendError(JaxEmbedError, RuntimeError):
+    """A forced kernel back end cannot serve the shape, or a program cannot be compiled."""

@@ -1,0 +1,142 @@
+"""The parts that families are built from. Modules declare parameters; they are only ever built under `nnx.eval_shape`.
+
+Parameters are declared as float32 zeros of the right shape; the loader gives them their real type. Norms and rotary tables
+compute in float32 whatever the weights are.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+from jaxtyping import Array, Float
+
+from jaxembed.errors import UnsupportedModelError
+
+
+class Linear(nnx.Module):
+    """x · w + b, with w of shape [inputs, outputs]."""
+
+    def __init__(self, inputs: int, outputs: int, *, bias: bool) -> None:
+        self.w = nnx.Param(jnp.zeros((inputs, outputs)))
+        self.b = nnx.Param(jnp.zeros(outputs)) if bias else None
+
+    def __call__(self, x: Float[Array, "*t i"]) -> Float[Array, "*t o"]:
+        y: Array = x @ self.w[...]
+        return y if self.b is None else y + self.b[...]
+
+
+class Heads(nnx.Module):
+    """From model width to heads: [t, d] to [t, n, h]."""
+
+    def __init__(self, width: int, heads: int, head_width: int, *, bias: bool) -> None:
+        self.w = nnx.Param(jnp.zeros((width, heads, head_width)))
+        self.b = nnx.Param(jnp.zeros((heads, head_width))) if bias else None
+
+    def __call__(self, x: Float[Array, "t d"]) -> Float[Array, "t n h"]:
+        y = jnp.einsum("td,dnh->tnh", x, self.w[...])
+        return y if self.b is None else y + self.b[...]
+
+
+class Merge(nnx.Module):
+    """From heads back to model width: [t, n, h] to [t, d]."""
+
+    def __init__(self, width: int, heads: int, head_width: int, *, bias: bool) -> None:
+        self.w = nnx.Param(jnp.zeros((heads, head_width, width)))
+        self.b = nnx.Param(jnp.zeros(width)) if bias else None
+
+    def __call__(self, x: Float[Array, "t n h"]) -> Float[Array, "t d"]:
+        y = jnp.einsum("tnh,nhd->td", x, self.w[...])
+        return y if self.b is None else y + self.b[...]
+
+
+class LayerNorm(nnx.Module):
+    """(x - mean) / sqrt(variance + epsilon) · scale + bias over the last axis, computed in float32."""
+
+    def __init__(self, width: int, *, epsilon: float) -> None:
+        self.scale = nnx.Param(jnp.zeros(width))
+        self.bias = nnx.Param(jnp.zeros(width))
+        self.epsilon = epsilon
+
+    def __call__(self, x: Float[Array, "*t d"]) -> Float[Array, "*t d"]:
+        wide = x.astype(jnp.float32)
+        centred = wide - wide.mean(-1, keepdims=True)
+        variance = jnp.square(centred).mean(-1, keepdims=True)
+        normal = centred * jax.lax.rsqrt(variance + self.epsilon)
+        return (normal * self.scale[...].astype(jnp.float32) + self.bias[...].astype(jnp.float32)).astype(x.dtype)
+
+
+class RMSNorm(nnx.Module):
+    """x / sqrt(mean(x²) + epsilon) · scale over the last axis, computed in float32 (Zhang and Sennrich, arXiv 1910.07467)."""
+
+    def __init__(self, width: int, *, epsilon: float) -> None:
+        self.scale = nnx.Param(jnp.zeros(width))
+        self.epsilon = epsilon
+
+    def __call__(self, x: Float[Array, "*t d"]) -> Float[Array, "*t d"]:
+        wide = x.astype(jnp.float32)
+        normal = wide * jax.lax.rsqrt(jnp.square(wide).mean(-1, keepdims=True) + self.epsilon)
+        # The reference rounds to the activations' type before it scales.
+        return normal.astype(x.dtype) * self.scale[...]
+
+
+ACTIVATIONS: dict[str, Callable[[Array], Array]] = {
+    "gelu": lambda x: jax.nn.gelu(x, approximate=False),
+    "gelu_python": lambda x: jax.nn.gelu(x, approximate=False),
+    "gelu_new": lambda x: jax.nn.gelu(x, approximate=True),
+    "gelu_fast": lambda x: jax.nn.gelu(x, approximate=True),
+    "gelu_pytorch_tanh": lambda x: jax.nn.gelu(x, approximate=True),
+    "quick_gelu": lambda x: x * jax.nn.sigmoid(1.702 * x),
+    "relu": jax.nn.relu,
+    "silu": jax.nn.silu,
+    "swish": jax.nn.silu,
+    "tanh": jnp.tanh,
+    "sigmoid": jax.nn.sigmoid,
+    "mish": jax.nn.mish,
+    "linear": lambda x: x,
+}
+
+
+def activation(name: str) -> str:
+    """Returns `name` if it is a known activation; raises `UnsupportedModelError` with the list if it is not."""
+    if name not in ACTIVATIONS:
+        raise UnsupportedModelError(f"the activation {name!r} is not supported; supported are {', '.join(ACTIVATIONS)}.")
+    return name
+
+
+def stacked(make: Callable[[], nnx.Module], count: int) -> nnx.Module:
+    """Returns `count` copies of a layer as one module whose parameters carry a leading layer axis."""
+    layers: nnx.Module = nnx.vmap(lambda _: make(), in_axes=0)(jnp.arange(count))
+    return layers
+
+
+def each_layer(layers: nnx.Module, x: Array, *shared: Any, choose: tuple[int, ...] | None = None) -> Array:
+    """Runs x through every layer in turn: `x = layer(x, *shared)`.
+
+    Where each parameter is an array with a leading layer axis, the layers are scanned; where it is a tuple with one array for
+    each layer, the loop is unrolled. `choose` gives for each layer the index of the one among the last `shared` argument,
+    a tuple, that this layer gets (full or sliding spans).
+    """
+    graph, state = nnx.split(layers)
+    leaves = jax.tree.leaves(state, is_leaf=_is_unrolled)
+    if _is_unrolled(leaves[0]):
+        for i in range(len(leaves[0])):
+            layer = nnx.merge(graph, jax.tree.map(lambda leaf, i=i: leaf[i], state, is_leaf=_is_unrolled))
+            x = layer(x, *(shared if choose is None else (*shared[:-1], shared[-1][choose[i]])))
+        return x
+
+    def step(x: Array, turn: tuple[Any, Array]) -> tuple[Array, None]:
+        weights, index = turn
+        if choose is None:
+            return nnx.merge(graph, weights)(x, *shared), None
+        options = jax.tree.map(lambda *each: jnp.stack(each), *shared[-1])
+        return nnx.merge(graph, weights)(x, *shared[:-1], jax.tree.map(lambda each: each[index], options)), None
+
+    indices = jnp.asarray(choose if choose is not None else [0] * leaves[0].shape[0], jnp.int32)
+    x, _ = jax.lax.scan(step, x, (state, indices))
+    return x
+
+
+def _is_unrolled(leaf: Any) -> bool:
+    return isinstance(leaf, tuple)

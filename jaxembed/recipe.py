@@ -1,0 +1,244 @@
+"""What a checkpoint's files say about turning hidden states into vectors, each fact with the file it came from.
+
+Sentence-transformers files first (`modules.json` and the folders it names), then `config.json`, then the family's default. What
+a file asks for and is not implemented is an error: a vector that is silently wrong is worse than none.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from jaxembed.errors import CheckpointError, UnsupportedModelError
+from jaxembed.heads import MODES, DenseHead, Head, LayerNormHead, NormalizeHead
+
+# Sentence-transformers names this file after the backbone in old checkpoints.
+_LENGTH_FILES = tuple(
+    f"sentence_{name}_config.json" for name in ("bert", "roberta", "distilbert", "camembert", "albert", "xlm-roberta", "xlnet")
+)
+_LEGACY_MODES = {
+    "pooling_mode_cls_token": "cls",
+    "pooling_mode_max_tokens": "max",
+    "pooling_mode_mean_tokens": "mean",
+    "pooling_mode_mean_sqrt_len_tokens": "mean_sqrt_len_tokens",
+    "pooling_mode_weightedmean_tokens": "weightedmean",
+    "pooling_mode_lasttoken": "lasttoken",
+}
+# torch.nn classes to the names in `layers.ACTIVATIONS`.
+_ACTIVATIONS = {
+    "Identity": "linear",
+    "Tanh": "tanh",
+    "ReLU": "relu",
+    "GELU": "gelu",
+    "SiLU": "silu",
+    "Sigmoid": "sigmoid",
+    "Mish": "mish",
+}
+_MODULES = ("Transformer", "Pooling", "Dense", "LayerNorm", "Normalize", "Dropout")
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How vectors are made.
+
+    modes: pooling modes, concatenated. include_prompt: whether prompt tokens are pooled. heads: modules between pooling and
+    the end. normalise: whether the files end in a Normalize module; None if there are no such files. prompts: by name.
+    similarity: the name of a similarity function, or None. max_length: tokens of the longest text by sentence-transformers'
+    file, or None. matryoshka: allowed dimensions, empty for any; None if the model is not trained for it. facts: for each
+    thing that was found, its value and its file.
+    """
+
+    modes: tuple[str, ...]
+    include_prompt: bool = True
+    heads: tuple[Head, ...] = ()
+    normalise: bool | None = None
+    prompts: Mapping[str, str] = field(default_factory=dict)
+    default_prompt_name: str | None = None
+    similarity: str | None = None
+    max_length: int | None = None
+    lowercase: bool = False
+    matryoshka: tuple[int, ...] | None = None
+    task_instructions: Mapping[str, str] = field(default_factory=dict)
+    facts: Mapping[str, tuple[str, str]] = field(default_factory=dict)
+
+    def width(self, hidden_width: int) -> int:
+        """Returns the output dimensions for a backbone of `hidden_width`."""
+        dense = [head.outputs for head in self.heads if isinstance(head, DenseHead)]
+        return dense[-1] if dense else hidden_width * len(self.modes)
+
+    def with_pooling(self, mode: str) -> "Recipe":
+        """Returns this recipe with another pooling mode, as a caller asks for whose checkpoint's files are wrong."""
+        return replace(self, modes=(mode,), facts={**self.facts, "pooling": (mode, "pooler_config")})
+
+
+def read_recipe(folder: Path, config: Mapping[str, Any], *, decoder: bool) -> Recipe:
+    """Reads the files of a checkpoint. config: its `config.json` with the caller's overrides. decoder: the family's kind."""
+    reading = _Reading(folder)
+    modules = reading.json("modules.json", of=list)
+    if modules is None:
+        mode = "lasttoken" if decoder else "mean"
+        reading.fact("pooling", mode, "the default of this family: there is no modules.json")
+        recipe = Recipe(modes=(mode,))
+    else:
+        recipe = _from_modules(reading, modules)
+    recipe = _prompts(reading, recipe, config)
+    recipe = _lengths(reading, recipe)
+    return replace(recipe, matryoshka=_matryoshka(reading, config), facts=reading.facts)
+
+
+class _Reading:
+    """Reads JSON files of a folder and keeps what was found where."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.facts: dict[str, tuple[str, str]] = {}
+
+    def fact(self, name: str, value: Any, source: str) -> None:
+        self.facts[name] = (str(value), source)
+
+    def json(self, name: str, of: type = dict) -> Any:
+        path = self.folder / name
+        if not path.is_file():
+            return None
+        try:
+            content = json.loads(path.read_text(encoding="utf-8"))
+        except ValueError as error:
+            raise CheckpointError(f"{path} is not JSON: {error}.") from None
+        if not isinstance(content, of):
+            raise CheckpointError(f"{path} should hold a JSON {'list' if of is list else 'object'}.")
+        return content
+
+    def module_config(self, place: str) -> dict[str, Any]:
+        found = self.json(f"{place}/config.json")
+        if found is None:
+            raise CheckpointError(f"{self.folder / place} has no config.json, which modules.json promises.")
+        return dict(found)
+
+
+def _from_modules(reading: _Reading, modules: list[Any]) -> Recipe:
+    recipe: Recipe | None = None
+    heads: list[Head] = []
+    for number, module in enumerate(modules):
+        try:
+            place, type_ = str(module["path"]), str(module["type"])
+        except (KeyError, TypeError):
+            raise CheckpointError(f"{reading.folder / 'modules.json'} should list objects with 'path' and 'type'.") from None
+        name = type_.rsplit(".", 1)[-1]
+        if not type_.startswith("sentence_transformers.") or name not in _MODULES:
+            raise UnsupportedModelError(f"the module {type_} is not supported; supported are {', '.join(_MODULES)}.")
+        if (number == 0) != (name == "Transformer"):
+            raise UnsupportedModelError("modules.json is not supported: it must begin with its one Transformer.")
+        if name == "Transformer" and place:
+            raise UnsupportedModelError(f"modules.json keeps its Transformer in {place}; only the main folder is supported.")
+        if name == "Pooling":
+            modes, include_prompt = _pooling(reading.module_config(place), reading.folder / place)
+            reading.fact(
+                "pooling", " + ".join(modes) + ("" if include_prompt else ", without the prompt"), f"{place}/config.json"
+            )
+            recipe = Recipe(modes=modes, include_prompt=include_prompt)
+        elif name == "Dense":
+            heads.append(_dense(reading.module_config(place), place, reading.folder))
+        elif name == "LayerNorm":
+            heads.append(LayerNormHead(int(reading.module_config(place)["dimension"]), place))
+        elif name == "Normalize":
+            heads.append(NormalizeHead())
+        if recipe is None and heads:
+            raise UnsupportedModelError(f"modules.json puts a {name} before its Pooling; that is not supported.")
+    if recipe is None:
+        raise UnsupportedModelError("modules.json names no Pooling module, and without one there is no vector of a text.")
+    normalise = bool(heads) and isinstance(heads[-1], NormalizeHead)
+    heads = heads[:-1] if normalise else heads
+    reading.fact("heads", ", ".join(_described(head) for head in heads) or "none", "modules.json")
+    reading.fact("normalised", "yes" if normalise else "no", "modules.json")
+    return replace(recipe, heads=tuple(heads), normalise=normalise)
+
+
+def _pooling(config: dict[str, Any], place: Path) -> tuple[tuple[str, ...], bool]:
+    include_prompt = config.pop("include_prompt", True)
+    config.pop("word_embedding_dimension", None)
+    config.pop("embedding_dimension", None)
+    given = config.pop("pooling_mode", None)
+    if given is not None:
+        modes = (given,) if isinstance(given, str) else tuple(given)
+        for name in _LEGACY_MODES:
+            config.pop(name, None)
+    else:
+        modes = tuple(mode for name, mode in _LEGACY_MODES.items() if config.pop(name, False)) or ("mean",)
+    unknown = [mode for mode in modes if mode not in MODES]
+    if unknown:
+        raise UnsupportedModelError(f"the pooling mode {unknown[0]!r} is not supported; supported are {', '.join(MODES)}.")
+    if config:
+        raise UnsupportedModelError(f"{place}/config.json has keys that are not understood: {', '.join(sorted(config))}.")
+    return modes, bool(include_prompt)
+
+
+def _dense(config: dict[str, Any], place: str, folder: Path) -> DenseHead:
+    path = config.get("activation_function", "torch.nn.modules.activation.Tanh")
+    name = str(path).rsplit(".", 1)[-1]
+    if not str(path).startswith("torch.nn.") or name not in _ACTIVATIONS:
+        raise UnsupportedModelError(
+            f"the activation {path} of {place} is not supported; supported are {', '.join(_ACTIVATIONS)}."
+        )
+    for key in ("module_input_name", "module_output_name"):
+        if config.get(key) not in (None, "sentence_embedding"):
+            raise UnsupportedModelError(f"{key} {config[key]!r} of {place} is not supported; only 'sentence_embedding' is.")
+    try:
+        return DenseHead(
+            inputs=int(config["in_features"]),
+            outputs=int(config["out_features"]),
+            bias=bool(config.get("bias", True)),
+            activation=_ACTIVATIONS[name],
+            residual=bool(config.get("use_residual", False)),
+            folder=place,
+        )
+    except KeyError as error:
+        raise CheckpointError(f"{folder / place / 'config.json'} lacks {error.args[0]!r}.") from None
+
+
+def _described(head: Head) -> str:
+    if isinstance(head, DenseHead):
+        return f"Dense {head.inputs} to {head.outputs} ({head.activation})"
+    return "LayerNorm" if isinstance(head, LayerNormHead) else "Normalize"
+
+
+def _prompts(reading: _Reading, recipe: Recipe, config: Mapping[str, Any]) -> Recipe:
+    name = "config_sentence_transformers.json"
+    found = reading.json(name) or {}
+    prompts = {key: value for key, value in (found.get("prompts") or {}).items() if isinstance(value, str)}
+    default = found.get("default_prompt_name")
+    if default is not None and default not in prompts:
+        raise CheckpointError(f"{reading.folder / name} has the default prompt {default!r}, which is not among its prompts.")
+    if prompts:
+        reading.fact("prompts", ", ".join(prompts), name)
+    if found.get("similarity_fn_name"):
+        reading.fact("similarity", found["similarity_fn_name"], name)
+    return replace(
+        recipe,
+        prompts=prompts,
+        default_prompt_name=default,
+        similarity=found.get("similarity_fn_name"),
+        task_instructions=dict(config.get("task_instructions") or {}),
+    )
+
+
+def _lengths(reading: _Reading, recipe: Recipe) -> Recipe:
+    for name in _LENGTH_FILES:
+        found = reading.json(name)
+        if found is not None:
+            length = found.get("max_seq_length")
+            if length is not None:
+                reading.fact("longest text", f"{length} tokens", name)
+            return replace(recipe, max_length=length, lowercase=bool(found.get("do_lower_case", False)))
+    return recipe
+
+
+def _matryoshka(reading: _Reading, config: Mapping[str, Any]) -> tuple[int, ...] | None:
+    allowed = config.get("matryoshka_dimensions")
+    if allowed:
+        reading.fact("matryoshka", ", ".join(map(str, allowed)), "config.json")
+        return tuple(int(n) for n in allowed)
+    if config.get("is_matryoshka"):
+        reading.fact("matryoshka", "any dimensions", "config.json")
+        return ()
+    return None

@@ -1,0 +1,112 @@
+"""Rotary position embedding (Su et al., arXiv 2104.09864) and the scalings that checkpoints ask for."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Int
+
+from jaxembed.errors import UnsupportedModelError
+
+SCALINGS = ("default", "linear", "dynamic", "yarn", "llama3")
+
+
+@dataclass(frozen=True)
+class Rotary:
+    """How positions turn into angles: the base, and one of `SCALINGS` with its numbers, as `config.json` gives them."""
+
+    width: int
+    theta: float
+    scaling: str
+    longest: int
+    numbers: tuple[tuple[str, Any], ...] = ()
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any], width: int, *, theta: float = 10000.0) -> "Rotary":
+        """Reads `rope_parameters` (transformers 5) or `rope_theta` with `rope_scaling` (before it).
+
+        width: of a head. theta: the family's default base. Raises `UnsupportedModelError` naming an unknown scaling.
+        """
+        numbers = dict(config.get("rope_parameters") or config.get("rope_scaling") or {})
+        scaling = numbers.pop("rope_type", None) or numbers.pop("type", None) or "default"
+        numbers.pop("type", None)
+        if scaling not in SCALINGS:
+            raise UnsupportedModelError(f"the rope type {scaling!r} is not supported; supported are {', '.join(SCALINGS)}.")
+        theta = float(numbers.pop("rope_theta", None) or config.get("rope_theta") or theta)
+        part = numbers.pop("partial_rotary_factor", None) or config.get("partial_rotary_factor") or 1.0
+        if part != 1.0:
+            raise UnsupportedModelError(f"partial_rotary_factor {part} is not supported; only 1.0 is.")
+        return cls(width, theta, scaling, int(config["max_position_embeddings"]), tuple(sorted(numbers.items())))
+
+    def tables(self, positions: Int[Array, " t"], lengths: Int[Array, " t"]) -> tuple[Float[Array, "t r"], Float[Array, "t r"]]:
+        """Returns cosines and sines, r = width / 2, in float32: bfloat16 would round position 257 to 256.
+
+        lengths: tokens of the text that each token belongs to; only dynamic scaling looks at them.
+        """
+        if self.scaling == "dynamic":
+            factor = dict(self.numbers)["factor"]
+            stretch = factor * jnp.maximum(lengths, self.longest) / self.longest - (factor - 1)
+            base = self.theta * stretch ** (self.width / (self.width - 2))
+            frequencies = base[:, None] ** (-jnp.arange(0, self.width, 2) / self.width)
+            angles = positions[:, None] * frequencies
+            return jnp.cos(angles), jnp.sin(angles)
+        frequencies, scale = self.frequencies()
+        angles = positions[:, None].astype(jnp.float32) * frequencies
+        return jnp.cos(angles) * scale, jnp.sin(angles) * scale
+
+    def frequencies(self) -> tuple[np.ndarray, float]:
+        """Returns radians per position, float32 [width / 2], and the factor on cosines and sines.
+
+        The formulas follow transformers' `modeling_rope_utils.py`: yarn from arXiv 2309.00071, llama3 from Llama 3.1.
+        """
+        plain = 1.0 / self.theta ** (np.arange(0, self.width, 2, dtype=np.float32) / np.float32(self.width))
+        numbers = dict(self.numbers)
+        if self.scaling == "linear":
+            return (plain / numbers["factor"]).astype(np.float32), 1.0
+        if self.scaling == "llama3":
+            return self._llama3(plain, numbers).astype(np.float32), 1.0
+        if self.scaling == "yarn":
+            return self._yarn(plain, numbers)
+        return plain.astype(np.float32), 1.0
+
+    def _llama3(self, plain: np.ndarray, numbers: Mapping[str, Any]) -> np.ndarray:
+        factor, old = numbers["factor"], numbers["original_max_position_embeddings"]
+        low, high = numbers["low_freq_factor"], numbers["high_freq_factor"]
+        wavelength = 2 * math.pi / plain
+        smooth = (old / wavelength - low) / (high - low)
+        between = (1 - smooth) * plain / factor + smooth * plain
+        scaled = np.where(wavelength > old / low, plain / factor, plain)
+        return np.where((wavelength <= old / low) & (wavelength >= old / high), between, scaled)
+
+    def _yarn(self, plain: np.ndarray, numbers: Mapping[str, Any]) -> tuple[np.ndarray, float]:
+        old = numbers.get("original_max_position_embeddings") or self.longest
+        factor = numbers.get("factor") or self.longest / old
+
+        def magnitude(weight: float) -> float:
+            return 0.1 * weight * math.log(factor) + 1.0 if factor > 1 else 1.0
+
+        scale = numbers.get("attention_factor")
+        if scale is None:
+            both = numbers.get("mscale") and numbers.get("mscale_all_dim")
+            scale = magnitude(numbers["mscale"]) / magnitude(numbers["mscale_all_dim"]) if both else magnitude(1.0)
+
+        def dimension(turns: float) -> float:
+            return self.width * math.log(old / (turns * 2 * math.pi)) / (2 * math.log(self.theta))
+
+        low, high = dimension(numbers.get("beta_fast") or 32), dimension(numbers.get("beta_slow") or 1)
+        if numbers.get("truncate", True):
+            low, high = math.floor(low), math.ceil(high)
+        low, high = max(low, 0), min(high, self.width - 1)
+        ramp = np.clip((np.arange(self.width // 2) - low) / (high - low if high != low else 0.001), 0, 1)
+        return (plain / factor * ramp + plain * (1 - ramp)).astype(np.float32), float(scale)
+
+
+def rotate(x: Float[Array, "t n h"], cosines: Float[Array, "t r"], sines: Float[Array, "t r"]) -> Float[Array, "t n h"]:
+    """Turns each pair (x[i], x[i + r]) by its angle, r = h / 2, in float32."""
+    first, second = jnp.split(x.astype(jnp.float32), 2, axis=-1)
+    cosines, sines = cosines[:, None], sines[:, None]
+    turned = jnp.concatenate([first * cosines - second * sines, second * cosines + first * sines], axis=-1)
+    return turned.astype(x.dtype)

