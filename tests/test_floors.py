@@ -13,6 +13,7 @@ FLOORS = {
     "jaxembed.outputs": 1,
     "jaxembed.heads": 1,
     "jaxembed.packed": 1,
+    "jaxembed.prompts": 1,
     "jaxembed.batching": 1,
     "jaxembed.tokens": 1,
     "jaxembed.quantization": 1,
@@ -33,7 +34,7 @@ FLOORS = {
     "jaxembed": 8,
 }
 # Imported before any model is loaded, so that `import jaxembed` and `jaxembed --help` stay quick.
-LIGHT = ["errors", "config", "outputs", "batching", "heads", "tokens", "recipe", "quantization"]
+LIGHT = ["errors", "config", "outputs", "batching", "heads", "prompts", "tokens", "recipe", "quantization"]
 HEAVY = {"jax", "flax", "transformers", "orbax", "torch"}
 
 

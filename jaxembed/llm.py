@@ -1,0 +1,286 @@
+"""vLLM's offline API over the engine: `LLM(model, runner="pooling").embed(...)`, with vLLM's arguments, outputs and messages."""
+
+import uuid
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from jaxembed.batching import Text
+from jaxembed.config import PoolerConfig, PoolingParams
+from jaxembed.engine import Engine
+from jaxembed.errors import InputError, InputTypeError
+from jaxembed.outputs import (
+    EmbeddingOutput,
+    EmbeddingRequestOutput,
+    PoolingOutput,
+    PoolingRequestOutput,
+    ScoringOutput,
+    ScoringRequestOutput,
+)
+from jaxembed.prompts import Prompt, Tokenization, read_prompts
+
+# Texts tokenized at once: enough for the Rust threads, little enough that ids of a huge corpus never pile up.
+_CHUNK = 1024
+
+# vLLM's options for what this engine does not have (caches, memory shares, several executors). They are accepted where their
+# value asks for nothing, because code written for vLLM passes them by habit.
+_WITHOUT_EFFECT = {
+    "enforce_eager",
+    "gpu_memory_utilization",
+    "swap_space",
+    "cpu_offload_gb",
+    "max_num_seqs",
+    "max_num_batched_tokens",
+    "enable_prefix_caching",
+    "enable_chunked_prefill",
+    "disable_log_stats",
+    "skip_tokenizer_init",
+    "tokenizer_mode",
+    "tokenizer_revision",
+    "disable_custom_all_reduce",
+    "limit_mm_per_prompt",
+    "mm_processor_kwargs",
+    "io_processor_plugin",
+    "seed",
+    "config_format",
+    "load_format",
+}
+_ONE_DEVICE = ("tensor_parallel_size", "pipeline_parallel_size", "data_parallel_size")
+
+_HINTS = '\n - For embeddings, use `LLM.embed(...)` or `pooling_task="embed"`.\n - For similarity scores, use `LLM.score(...)`.'
+
+Bar = bool | Callable[..., Any]
+Params = PoolingParams | Sequence[PoolingParams] | None
+
+
+class LLM:
+    """A pooling model, loaded and ready.
+
+    model: a folder, a hub name, or None for the embedded all-MiniLM-L6-v2. runner: "auto" or "pooling". convert: "auto",
+    "none" or "embed". pooler_config: a `PoolerConfig` or a dict of its fields; wins over the checkpoint's files.
+    hf_overrides: a dict merged into `config.json`, or a function of it. trust_remote_code: accepted and never needed, for no
+    code of a checkpoint is executed. dtype: "auto", "float32" or "bfloat16". max_model_len: tokens of the longest text.
+    """
+
+    def __init__(
+        self,
+        model: str | None = None,
+        *,
+        runner: str = "auto",
+        convert: str = "auto",
+        tokenizer: str | None = None,
+        trust_remote_code: bool = False,
+        dtype: Any = "auto",
+        max_model_len: int | None = None,
+        revision: str | None = None,
+        hf_token: str | bool | None = None,
+        hf_overrides: Mapping[str, Any] | Callable[[Any], Any] | None = None,
+        pooler_config: PoolerConfig | Mapping[str, Any] | None = None,
+        download_dir: str | None = None,
+        served_model_name: str | None = None,
+        **options: Any,
+    ) -> None:
+        _check_runner(runner, convert)
+        _check_options(options)
+        self._pooler = pooler_config if isinstance(pooler_config, PoolerConfig) else _pooler(pooler_config)
+        self.engine = Engine.load(
+            None if model is None else str(model),
+            revision=revision,
+            token=hf_token,
+            cache_dir=download_dir,
+            dtype=dtype,
+            max_model_len=max_model_len,
+            hf_overrides=hf_overrides,
+            pooling_mode=self._pooler.mode,
+            tokenizer=tokenizer,
+        )
+        if self._pooler.use_activation is None:
+            self._pooler.use_activation = self.engine.model.recipe.normalise
+        self.name = served_model_name or self.engine.model.name
+        self.tokenizer = self.engine.model.tokenizer
+
+    def warm_up(self, tasks: Sequence[str] = ("embed",)) -> None:
+        """Compiles every program now, so that no later call waits for one."""
+        self.engine.warm_up(tasks)
+
+    def get_tokenizer(self) -> Any:
+        """Returns the model's tokenizer."""
+        return self.tokenizer
+
+    def embed(
+        self,
+        prompts: Any,
+        *,
+        use_tqdm: Bar = True,
+        pooling_params: Params = None,
+        lora_request: None = None,
+        tokenization_kwargs: Mapping[str, Any] | None = None,
+    ) -> list[EmbeddingRequestOutput]:
+        """Returns one embedding for each prompt, in order.
+
+        prompts: str, list[str], token ids, dicts with "prompt" or "prompt_token_ids", or a list that mixes them.
+        pooling_params: one for all, or one for each. Raises `InputError` before anything runs if one prompt cannot be taken.
+        """
+        results = self._run("embed", prompts, pooling_params, use_tqdm, lora_request, tokenization_kwargs)
+        return [EmbeddingRequestOutput(_id("embd"), EmbeddingOutput(data), ids) for data, ids in results]
+
+    def encode(
+        self,
+        prompts: Any,
+        pooling_params: Params = None,
+        *,
+        use_tqdm: Bar = True,
+        lora_request: None = None,
+        pooling_task: str | None = None,
+        tokenization_kwargs: Mapping[str, Any] | None = None,
+    ) -> list[PoolingRequestOutput]:
+        """Returns the raw result for each prompt: one vector for "embed", one for each token for "token_embed"."""
+        if pooling_task is None:
+            raise InputError(
+                "pooling_task required for `LLM.encode`. Please use one of the more specific methods or set the pooling_task "
+                f'when using `LLM.encode`:{_HINTS}\n - For an embedding of each token, use `pooling_task="token_embed"`.'
+            )
+        if pooling_task in ("classify", "token_classify"):
+            raise InputError(
+                "Classification API is not supported by this model. Try converting the model using `--convert classify`."
+            )
+        results = self._run(pooling_task, prompts, pooling_params, use_tqdm, lora_request, tokenization_kwargs)
+        return [PoolingRequestOutput(_id("pooling"), PoolingOutput(data), ids) for data, ids in results]
+
+    def classify(self, prompts: Any, **options: Any) -> None:
+        """Raises `InputError`: an embedding model has no classes."""
+        raise InputError(
+            "Classification API is not supported by this model. Try converting the model using `--convert classify`."
+        )
+
+    def generate(self, *args: Any, **options: Any) -> None:
+        """Raises `InputError`: a pooling model writes no text."""
+        raise InputError("LLM.generate() is only supported for generative models; jaxembed runs pooling models only.")
+
+    def score(
+        self,
+        data_1: Any,
+        data_2: Any,
+        /,
+        *,
+        use_tqdm: Bar = True,
+        pooling_params: PoolingParams | None = None,
+        lora_request: None = None,
+        tokenization_kwargs: Mapping[str, Any] | None = None,
+        chat_template: str | None = None,
+    ) -> list[ScoringRequestOutput]:
+        """Returns the cosine similarity of pairs of texts: one with one, one with each of many, or many with as many."""
+        if chat_template is not None:
+            raise InputError("chat_template is not supported for scores of an embedding model; write the prompts out.")
+        left, right = _side(data_1, "text"), _side(data_2, "text_pair")
+        if len(left) not in (1, len(right)):
+            raise InputError("Input lengths must be either 1:1, 1:N or N:N")
+        results = list(self._run("embed", left + right, pooling_params, use_tqdm, lora_request, tokenization_kwargs))
+        ones, others = results[: len(left)], results[len(left) :]
+        ones = ones * len(others) if len(ones) == 1 else ones
+        return [
+            ScoringRequestOutput(_id("score"), ScoringOutput(_cosine(a, b)), [*a_ids, *b_ids])
+            for (a, a_ids), (b, b_ids) in zip(ones, others, strict=True)
+        ]
+
+    def _run(
+        self,
+        task: str,
+        prompts: Any,
+        params: Params,
+        use_tqdm: Bar,
+        lora_request: Any,
+        tokenization_kwargs: Mapping[str, Any] | None,
+    ) -> Iterator[tuple[np.ndarray, list[int]]]:
+        """Checks everything, then yields each prompt's array and token ids as the engine finishes its windows."""
+        if lora_request is not None:
+            raise InputError("lora_request is not supported; merge the adapter into the checkpoint first.")
+        read = read_prompts(prompts)
+        each = self._params(params, len(read), task)
+        tokenization = Tokenization.read(tokenization_kwargs, max_length=self.engine.model.max_length)
+        ids: list[np.ndarray] = []
+        for begin in range(0, len(read), _CHUNK):
+            chunk = tokenization.encode(self.tokenizer, read[begin : begin + _CHUNK])
+            self.engine.check([Text(one) for one in chunk])
+            ids += chunk
+        texts = (
+            Text(one, dimensions=param.dimensions, normalise=bool(param.use_activation))
+            for one, param in zip(ids, each, strict=True)
+        )
+        return self._follow(zip(self._bar(texts, len(ids), task, use_tqdm), ids, strict=True))
+
+    def _follow(self, pairs: Any) -> Iterator[tuple[np.ndarray, list[int]]]:
+        return ((data, one.tolist()) for data, one in pairs)
+
+    def _bar(self, texts: Iterator[Text], count: int, task: str, use_tqdm: Bar) -> Iterator[np.ndarray]:
+        if not use_tqdm:
+            yield from self.engine.run(texts, kind=task)
+            return
+        from tqdm.auto import tqdm
+
+        make = use_tqdm if callable(use_tqdm) else tqdm
+        with make(total=count, desc="Processed prompts", unit="text", dynamic_ncols=True) as bar:
+            yield from self.engine.run(texts, kind=task, progress=lambda texts, tokens: bar.update(texts))
+
+    def _params(self, params: Params, count: int, task: str) -> Sequence[PoolingParams]:
+        if params is not None and not isinstance(params, PoolingParams):
+            if not isinstance(params, Sequence) or not all(isinstance(one, PoolingParams) for one in params):
+                raise InputTypeError(f"pooling_params must be a PoolingParams or a list of them, not {type(params).__name__}.")
+            if len(params) != count:
+                raise InputError(f"The lengths of prompts ({count}) and params ({len(params)}) must be the same.")
+            return [self._resolved(one, task) for one in params]
+        return [self._resolved(params or PoolingParams(), task)] * count
+
+    def _resolved(self, params: PoolingParams, task: str) -> PoolingParams:
+        model = self.engine.model
+        return params.for_task(task).resolve(
+            self._pooler, model=self.name, width=model.width, matryoshka=model.recipe.matryoshka
+        )
+
+
+def _id(kind: str) -> str:
+    return f"{kind}-{uuid.uuid4().hex}"
+
+
+def _cosine(a: np.ndarray, b: np.ndarray) -> float:
+    norms = max(float(np.linalg.norm(a)), 1e-12) * max(float(np.linalg.norm(b)), 1e-12)
+    return float(a @ b) / norms
+
+
+def _side(data: Any, name: str) -> list[Prompt]:
+    if isinstance(data, Sequence) and not len(data):
+        raise InputError(f"At least one {name} element must be given")
+    return read_prompts(data)
+
+
+def _pooler(fields: Mapping[str, Any] | None) -> PoolerConfig:
+    known = set(PoolerConfig.__dataclass_fields__)
+    unknown = sorted(set(fields or {}) - known)
+    if unknown:
+        raise InputError(f"pooler_config has no field {unknown[0]!r}; it has {', '.join(sorted(known))}.")
+    return PoolerConfig(**(fields or {}))
+
+
+def _check_runner(runner: str, convert: str) -> None:
+    if runner == "generate":
+        raise InputError("runner='generate' is not supported: jaxembed runs pooling models only. Try runner='pooling'.")
+    if runner not in ("auto", "pooling"):
+        raise InputError(f"runner must be 'auto' or 'pooling', not {runner!r}.")
+    if convert == "classify":
+        raise InputError("convert='classify' is not supported; convert may be 'auto', 'none' or 'embed'.")
+    if convert not in ("auto", "none", "embed"):
+        raise InputError(f"convert must be 'auto', 'none' or 'embed', not {convert!r}.")
+
+
+def _check_options(options: Mapping[str, Any]) -> None:
+    for name in _ONE_DEVICE:
+        if options.get(name, 1) != 1:
+            raise InputError(f"{name}={options[name]} is not supported yet: a model runs on one device.")
+    if options.get("quantization") is not None:
+        raise InputError(f"quantization={options['quantization']!r} is not supported; leave it out.")
+    if options.get("enable_lora"):
+        raise InputError("enable_lora is not supported; merge the adapter into the checkpoint first.")
+    unknown = sorted(set(options) - _WITHOUT_EFFECT - set(_ONE_DEVICE) - {"quantization", "enable_lora"})
+    if unknown:
+        raise InputTypeError(f"LLM has no argument {unknown[0]!r}.")

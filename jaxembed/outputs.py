@@ -1,0 +1,78 @@
+"""What `LLM` returns: vLLM's output classes, with float32 numpy arrays where vLLM has tensors."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from jaxembed.errors import InputError
+
+
+@dataclass(eq=False)
+class PoolingOutput:
+    """The raw result for one text. data: float32, [dim] for embed, [tokens, dim] for token_embed."""
+
+    data: np.ndarray
+
+
+class EmbeddingOutput:
+    """The vector of one text."""
+
+    def __init__(self, vector: np.ndarray) -> None:
+        if vector.ndim != 1:
+            raise InputError("pooled_data should be a 1-D embedding vector")
+        self.array = vector
+
+    @property
+    def embedding(self) -> list[float]:
+        """The vector as a list of floats, made when asked for: thirty times the memory of the array."""
+        values: list[float] = self.array.tolist()
+        return values
+
+    @property
+    def hidden_size(self) -> int:
+        """How many dimensions the vector has."""
+        return int(self.array.shape[0])
+
+    def __repr__(self) -> str:
+        return f"EmbeddingOutput(hidden_size={self.hidden_size})"
+
+
+@dataclass
+class ScoringOutput:
+    """The similarity of one pair of texts."""
+
+    score: float
+
+
+@dataclass(eq=False)
+class PoolingRequestOutput:
+    """The answer to one text. num_cached_tokens is 0 and finished True: nothing is cached, nothing streams."""
+
+    request_id: str
+    outputs: PoolingOutput
+    prompt_token_ids: Sequence[int]
+    num_cached_tokens: int = 0
+    finished: bool = True
+
+
+@dataclass(eq=False)
+class EmbeddingRequestOutput:
+    """The answer of `LLM.embed` to one text."""
+
+    request_id: str
+    outputs: EmbeddingOutput
+    prompt_token_ids: Sequence[int]
+    num_cached_tokens: int = 0
+    finished: bool = True
+
+
+@dataclass(eq=False)
+class ScoringRequestOutput:
+    """The answer of `LLM.score` to one pair."""
+
+    request_id: str
+    outputs: ScoringOutput
+    prompt_token_ids: Sequence[int]
+    num_cached_tokens: int = 0
+    finished: bool = True
