@@ -140,9 +140,8 @@ def main() -> None:
     ratio = statistics.median(b / a for a, b in zip(ours.seconds, theirs.seconds, strict=True))
     for name, peer in (("jaxembed", ours), ("sentence-transformers", theirs)):
         rate = args.texts / statistics.median(peer.seconds)
-        print(
-            f"{name:>22}: {peer.rate:8,.0f} tokens/s {rate:7.1f} texts/s, padding {peer.about['padding']:6.1%}  ({peer.about['version']})"
-        )
+        padding, version = peer.about["padding"], peer.about["version"]
+        print(f"{name:>22}: {peer.rate:8,.0f} tokens/s {rate:7.1f} texts/s, padding {padding:6.1%}  ({version})")
     print(f"{'ratio':>22}: {ratio:.2f}x sentence-transformers")
     if args.write:
         log = {

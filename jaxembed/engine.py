@@ -13,10 +13,11 @@ from typing import Any
 import jax
 import numpy as np
 
-from jaxembed import batching, loading
+from jaxembed import batching
 from jaxembed.batching import Row, Text
 from jaxembed.errors import InputError
 from jaxembed.kernels_pallas import Target, choose
+from jaxembed.loading import Model, load
 from jaxembed.programs import KINDS, Programs
 
 # Texts planned together. Enough to fill rows to 97 % and more, few enough that a stream of millions stays in bounded memory.
@@ -31,10 +32,12 @@ Progress = Callable[[int, int], None]
 class Engine:
     """A loaded model on one device, and its compiled programs. Safe to use from several threads."""
 
-    def __init__(self, model: loading.Model, *, device: jax.Device | None = None, attention: str | None = None) -> None:
+    def __init__(self, model: Model, *, device: jax.Device | None = None, attention: str | None = None) -> None:
         """`attention` forces a back end by name instead of the one that `choose` takes for the device."""
         device = device or jax.devices()[0]
         self.model = model
+        # Starts as what the files say; a caller may raise it up to what the positions allow.
+        self.max_length = model.max_length
         self.target = Target(device.platform, device.device_kind)
         self.choice = choose("attention", self.target, force=attention)
         self.table = batching.TABLES[self.target.kind]
@@ -44,7 +47,7 @@ class Engine:
     def load(cls, name: str | None = None, *, attention: str | None = None, **options: Any) -> "Engine":
         """Loads a checkpoint for the default device. `options` are those of `loading.load`."""
         per_layer = jax.default_backend() == "cpu"
-        return cls(loading.load(name, per_layer=per_layer, **options), attention=attention)
+        return cls(load(name, per_layer=per_layer, **options), attention=attention)
 
     @property
     def compiled(self) -> int:
@@ -54,7 +57,7 @@ class Engine:
     def warm_up(self, kinds: Sequence[str] = ("embed",)) -> None:
         """Compiles every program that a text of any allowed length can need."""
         for kind in kinds:
-            for shape in self.table.shapes(self.model.max_length):
+            for shape in self.table.shapes(self.max_length):
                 self._programs.compile(kind, shape)
 
     def run(self, texts: Iterable[Text], *, kind: str = "embed", progress: Progress | None = None) -> Iterator[np.ndarray]:
@@ -81,9 +84,9 @@ class Engine:
         lengths = np.fromiter((len(text.ids) for text in texts), np.int64, len(texts))
         if (lengths == 0).any():
             raise InputError("The prompt cannot be empty: it has no tokens.")
-        if (lengths > self.model.max_length).any():
+        if (lengths > self.max_length).any():
             raise InputError(
-                f"This model's maximum context length is {self.model.max_length} tokens. However, your prompt contains "
+                f"This model's maximum context length is {self.max_length} tokens. However, your prompt contains "
                 f"{lengths.max()} input tokens. Please reduce the length of the input prompt or ask for truncation."
             )
         ids = np.concatenate([text.ids for text in texts]) if len(texts) else np.zeros(0, np.int32)

@@ -1,4 +1,4 @@
-"""vLLM's offline API over the engine: `LLM(model, runner="pooling").embed(...)`, with vLLM's arguments, outputs and messages."""
+"""vLLM's offline API over the engine: `LLM(model, runner="pooling")`, with vLLM's arguments, outputs and messages."""
 
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence

@@ -88,7 +88,7 @@ def load(
     hf_overrides: merged into `config.json`, or a function from it to a new one. pooling_mode: replaces what the files say.
     tokenizer: another folder or name for it. Raises `ModelNotFoundError`, `CheckpointError`, `UnsupportedModelError`.
     """
-    hub = {"revision": revision, "token": token, "cache_dir": cache_dir, "local_files_only": local_files_only}
+    hub: dict[str, Any] = {"revision": revision, "token": token, "cache_dir": cache_dir, "local_files_only": local_files_only}
     folder = find_model(name, **hub)
     config_json = read_config(folder, hf_overrides)
     family = find(config_json)

@@ -98,7 +98,7 @@ class Embedder(nnx.Module):
 
     def hidden(self, packed: Packed, choice: Choice) -> Float[Array, "t d"]:
         """Returns the last hidden states, float32."""
-        states: Array = self.backbone(packed, choice)  # type: ignore[operator]
+        states: Array = self.backbone(packed, choice)
         return states.astype(jnp.float32)
 
     def embed(self, packed: Packed, choice: Choice) -> Float[Array, "s e"]:

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -90,6 +90,7 @@ class Tokenization:
         side = given.pop("truncation_side", None) or "right"
         if side not in ("left", "right"):
             raise InputError("`truncation_side` must be either 'left' or 'right'.")
+        side = cast(Side, side)
         wanted = given.pop("truncate_prompt_tokens", None)
         length, truncation = given.pop("max_length", None), given.pop("truncation", None)
         if wanted is None and (truncation or (length is not None and truncation is not False)):

@@ -17,6 +17,7 @@ FLOORS = {
     "jaxembed.batching": 1,
     "jaxembed.tokens": 1,
     "jaxembed.quantization": 1,
+    "jaxembed.similarity": 1,
     "jaxembed.layers": 2,
     "jaxembed.rotary": 2,
     "jaxembed.pooling": 2,
@@ -34,7 +35,7 @@ FLOORS = {
     "jaxembed": 8,
 }
 # Imported before any model is loaded, so that `import jaxembed` and `jaxembed --help` stay quick.
-LIGHT = ["errors", "config", "outputs", "batching", "heads", "prompts", "tokens", "recipe", "quantization"]
+LIGHT = ["errors", "config", "outputs", "batching", "heads", "prompts", "tokens", "recipe", "quantization", "similarity"]
 HEAVY = {"jax", "flax", "transformers", "orbax", "torch"}
 
 

@@ -1,0 +1,71 @@
+"""Vectors in fewer bits, as sentence-transformers does it (`util/quantization.py`), in numpy."""
+
+import logging
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from jaxembed.errors import InputError
+
+PRECISIONS = ("float32", "int8", "uint8", "binary", "ubinary")
+
+# Fewer vectors than this say little about the range of a dimension.
+_FEW = 100
+
+logger = logging.getLogger(__name__)
+
+
+def quantize_embeddings(
+    embeddings: np.ndarray | Sequence[np.ndarray],
+    precision: str,
+    ranges: np.ndarray | None = None,
+    calibration_embeddings: np.ndarray | None = None,
+) -> Any:
+    """Returns float embeddings [n, d] in another precision.
+
+    int8 and uint8 [n, d] divide each dimension's range into 256 steps; the range comes from `ranges` [2, d] (minimum and
+    maximum), else from `calibration_embeddings` [m, d], else from the embeddings themselves. binary (int8) and ubinary
+    (uint8) [n, ceil(d / 8)] hold one bit a dimension, set where it is above zero, most significant first; binary is ubinary
+    less 128. A list of matrices gives a list, quantised on one common range. Raises `InputError` for an unknown precision,
+    for integers, and for a range to be drawn from a single vector.
+    """
+    if precision not in PRECISIONS:
+        raise InputError(f"Precision {precision!r} is not supported, must be one of {list(PRECISIONS)}")
+    if isinstance(embeddings, list | tuple):
+        if not embeddings:
+            return []
+        if np.ndim(embeddings[0]) == 2:
+            if precision in ("int8", "uint8") and ranges is None:
+                ranges = _ranges(np.concatenate(embeddings), precision, calibration_embeddings)
+            return [quantize_embeddings(matrix, precision, ranges) for matrix in embeddings]
+    values = np.asarray(embeddings)
+    if np.issubdtype(values.dtype, np.integer):
+        raise InputError("Embeddings to quantize must be float rather than int8 or uint8.")
+    if precision == "float32":
+        return values.astype(np.float32)
+    if precision == "ubinary":
+        return np.packbits(values > 0, axis=-1)
+    if precision == "binary":
+        return (np.packbits(values > 0, axis=-1) - np.uint8(128)).view(np.int8)
+    if not len(values):
+        return values.astype(precision)
+    low, high = (ranges if ranges is not None else _ranges(values, precision, calibration_embeddings)).astype(np.float32)
+    steps = (high - low) / 255
+    levels = np.clip(np.floor((values - low) / np.where(steps == 0, 1, steps)), 0, 255)
+    return levels.astype(np.uint8) if precision == "uint8" else (levels - 128).astype(np.int8)
+
+
+def _ranges(values: np.ndarray, precision: str, calibration: np.ndarray | None) -> np.ndarray:
+    if calibration is None:
+        if values.ndim == 1 or len(values) == 1:
+            raise InputError(
+                f"Cannot compute {precision} quantization ranges from a single embedding. Call `quantize_embeddings` with "
+                "`ranges` or `calibration_embeddings` from a representative set of embeddings instead."
+            )
+        if len(values) < _FEW:
+            logger.warning(
+                "Computing %s quantization ranges from %d embeddings; more would be steadier.", precision, len(values)
+            )
+        calibration = values
+    return np.stack([calibration.min(axis=0), calibration.max(axis=0)])

@@ -1,0 +1,319 @@
+"""The API of sentence-transformers over the engine: a user switches by changing one import.
+
+Behaviour follows sentence-transformers 6.2: texts longer than `max_seq_length` are cut without a word, as there; vectors come
+as the checkpoint's modules make them; `truncate_dim` comes before `normalize_embeddings`.
+"""
+
+import logging
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from jaxembed import similarity
+from jaxembed.batching import Text
+from jaxembed.engine import Engine
+from jaxembed.errors import InputError, InputTypeError
+from jaxembed.quantization import PRECISIONS, quantize_embeddings
+
+logger = logging.getLogger(__name__)
+
+# Texts tokenized at once, ahead of the device.
+_CHUNK = 1024
+
+_OUTPUT_VALUES = ("sentence_embedding", "token_embeddings", None)
+_DOCUMENT_PROMPTS = ("document", "passage", "corpus")
+
+
+class SentenceTransformer:
+    """An embedding model with the methods of `sentence_transformers.SentenceTransformer`.
+
+    model_name_or_path: a folder, a hub name, or None for the embedded all-MiniLM-L6-v2. device: accepted; the model runs on
+    jax's default device. model_kwargs: only "torch_dtype" or "dtype" is read. config_kwargs: merged into `config.json`.
+    processor_kwargs: only "model_max_length" is read. backend: "jax", or "torch" which means the same here.
+    """
+
+    def __init__(
+        self,
+        model_name_or_path: str | Path | None = None,
+        *,
+        modules: Any = None,
+        device: Any = None,
+        prompts: Mapping[str, str] | None = None,
+        default_prompt_name: str | None = None,
+        similarity_fn_name: Any = None,
+        cache_folder: str | None = None,
+        trust_remote_code: bool = False,
+        revision: str | None = None,
+        local_files_only: bool = False,
+        token: bool | str | None = None,
+        truncate_dim: int | None = None,
+        model_kwargs: Mapping[str, Any] | None = None,
+        processor_kwargs: Mapping[str, Any] | None = None,
+        tokenizer_kwargs: Mapping[str, Any] | None = None,
+        config_kwargs: Mapping[str, Any] | None = None,
+        backend: str = "jax",
+    ) -> None:
+        if modules is not None:
+            raise InputError("modules= takes torch modules, which jaxembed does not run; give the folder of a saved model.")
+        if backend not in ("jax", "torch"):
+            raise InputError(f"backend must be 'jax', not {backend!r}.")
+        self.engine = Engine.load(
+            None if model_name_or_path is None else str(model_name_or_path),
+            revision=revision,
+            token=token,
+            cache_dir=cache_folder,
+            local_files_only=local_files_only,
+            dtype=_dtype(model_kwargs or {}),
+            hf_overrides=config_kwargs,
+            max_model_len=(processor_kwargs or tokenizer_kwargs or {}).get("model_max_length"),
+        )
+        model = self.engine.model
+        self.tokenizer = model.tokenizer
+        self.truncate_dim = truncate_dim
+        self.prompts = {"query": "", "document": "", **model.recipe.prompts, **(prompts or {})}
+        self.default_prompt_name = default_prompt_name or model.recipe.default_prompt_name
+        if self.default_prompt_name is not None:
+            self._check_prompt_name(self.default_prompt_name)
+        self.similarity_fn_name = similarity_fn_name or model.recipe.similarity or "cosine"
+        self._max_seq_length = model.max_length
+
+    # What the model is.
+
+    @property
+    def device(self) -> str:
+        """The kind of device that the model runs on."""
+        return self.engine.target.kind
+
+    @property
+    def max_seq_length(self) -> int:
+        """The tokens to which texts are cut; may be set up to what the model's positions allow."""
+        return self._max_seq_length
+
+    @max_seq_length.setter
+    def max_seq_length(self, value: int) -> None:
+        longest = self.engine.model.config.longest
+        if not 1 <= value <= longest:
+            raise InputError(f"max_seq_length must be between 1 and {longest} for this model, not {value}.")
+        self._max_seq_length = value
+        self.engine.max_length = value
+
+    @property
+    def similarity_fn_name(self) -> str:
+        """The name of the function behind `similarity`: cosine, dot, euclidean or manhattan."""
+        return self._similarity_fn_name
+
+    @similarity_fn_name.setter
+    def similarity_fn_name(self, value: Any) -> None:
+        self._similarity_fn_name = similarity.check_name(value)
+
+    def get_embedding_dimension(self) -> int:
+        """Returns the dimensions of a vector, after `truncate_dim`."""
+        width = self.engine.model.width
+        return width if self.truncate_dim is None else min(width, self.truncate_dim)
+
+    get_sentence_embedding_dimension = get_embedding_dimension
+
+    def get_max_seq_length(self) -> int:
+        """Returns `max_seq_length`."""
+        return self.max_seq_length
+
+    def __len__(self) -> int:
+        return 2 + len(self.engine.model.recipe.heads) + bool(self.engine.model.recipe.normalise)
+
+    def __repr__(self) -> str:
+        model = self.engine.model
+        pooling = " + ".join(model.recipe.modes)
+        return f"SentenceTransformer({model.name!r}, {model.family.name}, pooling {pooling}, {model.width} dimensions)"
+
+    # Texts to vectors.
+
+    def encode(
+        self,
+        inputs: Any = None,
+        prompt_name: str | None = None,
+        prompt: str | None = None,
+        batch_size: int = 32,
+        show_progress_bar: bool | None = None,
+        output_value: str | None = "sentence_embedding",
+        precision: str = "float32",
+        convert_to_numpy: bool = True,
+        convert_to_tensor: bool = False,
+        device: Any = None,
+        normalize_embeddings: bool = False,
+        truncate_dim: int | None = None,
+        pool: Any = None,
+        chunk_size: int | None = None,
+        *,
+        sentences: Any = None,
+        **options: Any,
+    ) -> Any:
+        """Returns the embeddings of texts: float32 [d] for a str, [n, d] for a list, in input order.
+
+        prompt: put before each text; prompt_name: the name of one in `prompts`; `prompt` wins, then `prompt_name`, then the
+        default. output_value: "token_embeddings" gives a list of [tokens, d], None a list of dicts with both.
+        convert_to_tensor: give a `jax.Array`; with convert_to_numpy=False too, a list of vectors. precision: see
+        `quantize_embeddings`. batch_size, device, pool and chunk_size are accepted: rows are packed by tokens, and one engine
+        uses the whole machine. Raises `InputError` for an unknown argument or prompt name.
+        """
+        inputs = inputs if sentences is None else sentences
+        unknown = sorted(set(options) - {"task"})
+        if unknown:
+            raise InputError(f"SentenceTransformer.encode() has no argument {unknown[0]!r} that this model uses.")
+        if batch_size <= 0:
+            raise InputError(f"batch_size must be a positive integer, got {batch_size}.")
+        if precision is not None and precision not in PRECISIONS:
+            raise InputError(f"Precision {precision!r} is not supported, must be one of {list(PRECISIONS)}")
+        if output_value not in _OUTPUT_VALUES:
+            raise InputError(f"output_value must be 'sentence_embedding', 'token_embeddings' or None, not {output_value!r}.")
+        lone = isinstance(inputs, str)
+        texts = [inputs] if lone else _listed(inputs)
+        prefix = self._resolve_prompt(prompt, prompt_name)
+        if show_progress_bar is None:
+            show_progress_bar = logger.getEffectiveLevel() in (logging.INFO, logging.DEBUG)
+        if output_value is None:
+            found: Any = self._both(texts, prefix, show_progress_bar, truncate_dim)
+            return found[0] if lone else found
+        if output_value == "token_embeddings":
+            found = list(self._run(texts, prefix, "hidden", show_progress_bar))
+            return found[0] if lone else found
+        rows = list(self._run(texts, prefix, "embed", show_progress_bar))
+        vectors = self._after(np.stack(rows) if rows else np.zeros((0,), np.float32), truncate_dim, normalize_embeddings)
+        if precision and precision != "float32" and len(vectors):
+            vectors = quantize_embeddings(vectors, precision)
+        if convert_to_tensor:
+            import jax.numpy as jnp
+
+            return jnp.asarray(vectors[0] if lone else vectors)
+        found = vectors if convert_to_numpy else list(vectors)
+        return found[0] if lone else found
+
+    def encode_query(self, inputs: Any, prompt_name: str | None = None, prompt: str | None = None, **options: Any) -> Any:
+        """Returns `encode` of queries, with the prompt "query" unless another is given."""
+        if prompt is None and prompt_name is None and "query" in self.prompts:
+            prompt_name = "query"
+        return self.encode(inputs, prompt_name, prompt, task="query", **options)
+
+    def encode_document(self, inputs: Any, prompt_name: str | None = None, prompt: str | None = None, **options: Any) -> Any:
+        """Returns `encode` of documents, with the first prompt there is of "document", "passage", "corpus"."""
+        if prompt is None and prompt_name is None:
+            prompt_name = next((name for name in _DOCUMENT_PROMPTS if name in self.prompts), None)
+        return self.encode(inputs, prompt_name, prompt, task="document", **options)
+
+    def tokenize(self, texts: Sequence[str]) -> list[np.ndarray]:
+        """Returns the token ids of each text, int32, cut to `max_seq_length`. Not padded: rows are packed."""
+        return self.tokenizer.encode(_listed(texts), max_length=self.max_seq_length)
+
+    preprocess = tokenize
+
+    def warm_up(self) -> None:
+        """Compiles every program now, so that no later call waits for one."""
+        self.engine.warm_up()
+
+    # Vectors to numbers.
+
+    def similarity(self, embeddings1: Any, embeddings2: Any) -> np.ndarray:
+        """Returns the similarity of all pairs, float32 [n, m], by `similarity_fn_name`."""
+        return similarity.similarity(self.similarity_fn_name, embeddings1, embeddings2)
+
+    def similarity_pairwise(self, embeddings1: Any, embeddings2: Any) -> np.ndarray:
+        """Returns the similarity of each vector with its partner, float32 [n], by `similarity_fn_name`."""
+        return similarity.similarity_pairwise(self.similarity_fn_name, embeddings1, embeddings2)
+
+    @contextmanager
+    def truncate_embeddings(self, truncate_dim: int | None) -> Iterator[None]:
+        """Sets `truncate_dim` inside a with statement."""
+        before, self.truncate_dim = self.truncate_dim, truncate_dim
+        try:
+            yield
+        finally:
+            self.truncate_dim = before
+
+    # Things around it.
+
+    def save_pretrained(self, path: str | Path) -> None:
+        """Copies the checkpoint's files to `path`: what was loaded is what can be loaded again."""
+        shutil.copytree(self.engine.model.folder, path, dirs_exist_ok=True)
+
+    save = save_pretrained
+
+    def start_multi_process_pool(self, target_devices: Sequence[Any] | None = None) -> dict[str, Any]:
+        """Returns a stand-in for a pool: one engine already uses the whole machine, so there are no processes to start."""
+        return {"input": None, "output": None, "processes": []}
+
+    @staticmethod
+    def stop_multi_process_pool(pool: Mapping[str, Any]) -> None:
+        """Does nothing: no processes were started."""
+
+    def encode_multi_process(self, inputs: Any, pool: Any, **options: Any) -> Any:
+        """Returns `encode` of the texts."""
+        return self.encode(inputs, pool=pool, **options)
+
+    def _run(self, texts: Sequence[str], prefix: str, kind: str, bar: bool) -> Iterator[np.ndarray]:
+        """Yields what the engine gives for each text with its prompt, as the modules make it."""
+        recipe = self.engine.model.recipe
+        skip = self.tokenizer.prompt_length(prefix) if prefix and not recipe.include_prompt else 0
+
+        def tokenized() -> Iterator[Text]:
+            for begin in range(0, len(texts), _CHUNK):
+                chunk = [prefix + text for text in texts[begin : begin + _CHUNK]]
+                for ids in self.tokenizer.encode(chunk, max_length=self.max_seq_length):
+                    yield Text(ids, skip=min(skip, len(ids)), normalise=bool(recipe.normalise))
+
+        if not bar:
+            yield from self.engine.run(tokenized(), kind=kind)
+            return
+        from tqdm.auto import tqdm
+
+        with tqdm(total=len(texts), desc="Texts", unit="text") as shown:
+            yield from self.engine.run(tokenized(), kind=kind, progress=lambda count, tokens: shown.update(count))
+
+    def _both(self, texts: Sequence[str], prefix: str, bar: bool, truncate_dim: int | None) -> list[dict[str, np.ndarray]]:
+        vectors = self._run(texts, prefix, "embed", bar)
+        tokens = self._run(texts, prefix, "hidden", bar)
+        return [
+            {"sentence_embedding": self._after(vector, truncate_dim, False), "token_embeddings": hidden}
+            for vector, hidden in zip(vectors, tokens, strict=True)
+        ]
+
+    def _after(self, vectors: np.ndarray, truncate_dim: int | None, normalise: bool) -> np.ndarray:
+        width = self.truncate_dim if truncate_dim is None else truncate_dim
+        vectors = vectors if width is None else np.ascontiguousarray(vectors[..., :width])
+        if normalise:
+            vectors = vectors / np.maximum(np.linalg.norm(vectors, axis=-1, keepdims=True), 1e-12)
+        return vectors
+
+    def _resolve_prompt(self, prompt: str | None, prompt_name: str | None) -> str:
+        if prompt is not None:
+            if prompt_name is not None:
+                logger.warning("Both prompt and prompt_name are given; prompt_name is ignored.")
+            return prompt
+        name = prompt_name if prompt_name is not None else self.default_prompt_name
+        if name is None:
+            return ""
+        self._check_prompt_name(name)
+        return self.prompts[name]
+
+    def _check_prompt_name(self, name: str) -> None:
+        if name not in self.prompts:
+            raise InputError(
+                f"Prompt name {name!r} not found in the configured prompts dictionary with keys {list(self.prompts)!r}."
+            )
+
+
+def _listed(inputs: Any) -> list[str]:
+    if inputs is None or isinstance(inputs, bytes | Mapping) or not hasattr(inputs, "__iter__"):
+        raise InputTypeError(f"encode takes a str or a list of str, not {type(inputs).__name__}.")
+    texts = inputs.tolist() if isinstance(inputs, np.ndarray) else list(inputs)
+    for text in texts:
+        if not isinstance(text, str):
+            raise InputTypeError(f"encode takes texts only, not {type(text).__name__}.")
+    return texts
+
+
+def _dtype(options: Mapping[str, Any]) -> Any:
+    given = options.get("dtype", options.get("torch_dtype", "auto"))
+    return given if isinstance(given, str) else str(given).rsplit(".", 1)[-1]
