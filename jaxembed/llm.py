@@ -8,7 +8,7 @@ import numpy as np
 
 from jaxembed.batching import Text
 from jaxembed.config import PoolerConfig, PoolingParams
-from jaxembed.engine import Engine
+from jaxembed.engine import Engine, Progress
 from jaxembed.errors import InputError, InputTypeError
 from jaxembed.outputs import (
     EmbeddingOutput,
@@ -176,13 +176,44 @@ class LLM:
         left, right = _side(data_1, "text"), _side(data_2, "text_pair")
         if len(left) not in (1, len(right)):
             raise InputError("Input lengths must be either 1:1, 1:N or N:N")
-        results = list(self._run("embed", left + right, pooling_params, use_tqdm, lora_request, tokenization_kwargs))
+        results = self._run("embed", left + right, pooling_params, use_tqdm, lora_request, tokenization_kwargs)
         ones, others = results[: len(left)], results[len(left) :]
         ones = ones * len(others) if len(ones) == 1 else ones
         return [
             ScoringRequestOutput(_id("score"), ScoringOutput(_cosine(a, b)), [*a_ids, *b_ids])
             for (a, a_ids), (b, b_ids) in zip(ones, others, strict=True)
         ]
+
+    def stream(
+        self,
+        prompts: Any,
+        pooling_params: Params = None,
+        *,
+        task: str = "embed",
+        prefix: str = "",
+        progress: Progress | None = None,
+        tokenization_kwargs: Mapping[str, Any] | None = None,
+    ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """Checks every prompt at once, then yields each one's array and token ids, int32, as the engine finishes windows.
+
+        prefix: put before every prompt that is a text; a model whose pooling leaves prompts out does so. progress: called
+        with how many texts and tokens have been finished since the last call.
+        """
+        read = read_prompts(prompts)
+        each = self._params(pooling_params, len(read), task)
+        tokenization = Tokenization.read(tokenization_kwargs, max_length=self.engine.max_length)
+        skip = self.tokenizer.prompt_length(prefix) if prefix and not self.engine.model.recipe.include_prompt else 0
+        ids: list[np.ndarray] = []
+        for begin in range(0, len(read), _CHUNK):
+            chunk = [prefix + one if isinstance(one, str) else one for one in read[begin : begin + _CHUNK]]
+            encoded = tokenization.encode(self.tokenizer, chunk)
+            self.engine.check([Text(one) for one in encoded])
+            ids += encoded
+        texts = (
+            Text(one, min(skip, len(one)), param.dimensions, bool(param.use_activation))
+            for one, param in zip(ids, each, strict=True)
+        )
+        return zip(self.engine.run(texts, kind=task, progress=progress), ids, strict=True)
 
     def _run(
         self,
@@ -192,36 +223,16 @@ class LLM:
         use_tqdm: Bar,
         lora_request: Any,
         tokenization_kwargs: Mapping[str, Any] | None,
-    ) -> Iterator[tuple[np.ndarray, list[int]]]:
-        """Checks everything, then yields each prompt's array and token ids as the engine finishes its windows."""
+    ) -> list[tuple[np.ndarray, list[int]]]:
+        """Runs `stream` to its end under a progress bar."""
         if lora_request is not None:
             raise InputError("lora_request is not supported; merge the adapter into the checkpoint first.")
         read = read_prompts(prompts)
-        each = self._params(params, len(read), task)
-        tokenization = Tokenization.read(tokenization_kwargs, max_length=self.engine.model.max_length)
-        ids: list[np.ndarray] = []
-        for begin in range(0, len(read), _CHUNK):
-            chunk = tokenization.encode(self.tokenizer, read[begin : begin + _CHUNK])
-            self.engine.check([Text(one) for one in chunk])
-            ids += chunk
-        texts = (
-            Text(one, dimensions=param.dimensions, normalise=bool(param.use_activation))
-            for one, param in zip(ids, each, strict=True)
-        )
-        return self._follow(zip(self._bar(texts, len(ids), task, use_tqdm), ids, strict=True))
-
-    def _follow(self, pairs: Any) -> Iterator[tuple[np.ndarray, list[int]]]:
-        return ((data, one.tolist()) for data, one in pairs)
-
-    def _bar(self, texts: Iterator[Text], count: int, task: str, use_tqdm: Bar) -> Iterator[np.ndarray]:
-        if not use_tqdm:
-            yield from self.engine.run(texts, kind=task)
-            return
-        from tqdm.auto import tqdm
-
-        make = use_tqdm if callable(use_tqdm) else tqdm
-        with make(total=count, desc="Processed prompts", unit="text", dynamic_ncols=True) as bar:
-            yield from self.engine.run(texts, kind=task, progress=lambda texts, tokens: bar.update(texts))
+        with _bar(use_tqdm, len(read)) as bar:
+            results = self.stream(
+                read, params, task=task, tokenization_kwargs=tokenization_kwargs, progress=lambda texts, _: bar.update(texts)
+            )
+            return [(data, ids.tolist()) for data, ids in results]
 
     def _params(self, params: Params, count: int, task: str) -> Sequence[PoolingParams]:
         if params is not None and not isinstance(params, PoolingParams):
@@ -237,6 +248,14 @@ class LLM:
         return params.for_task(task).resolve(
             self._pooler, model=self.name, width=model.width, matryoshka=model.recipe.matryoshka
         )
+
+
+def _bar(use_tqdm: Bar, count: int) -> Any:
+    """A progress bar, one that `use_tqdm` makes, or one that shows nothing."""
+    from tqdm.auto import tqdm
+
+    make = use_tqdm if callable(use_tqdm) else tqdm
+    return make(total=count, desc="Processed prompts", unit="text", dynamic_ncols=True, disable=not use_tqdm)
 
 
 def _id(kind: str) -> str:

@@ -31,24 +31,30 @@ Overrides = Mapping[str, Any] | Callable[[Any], Any]
 
 
 @dataclass(frozen=True)
-class Model:
-    """A checkpoint in memory.
-
-    config: the family's own. config_json: `config.json` with overrides. graph, state: the split `pooling.Embedder`, its arrays
-    on the default device. max_length: tokens of the longest text. hidden_width: of the backbone; width: of a vector.
-    """
+class Description:
+    """What a checkpoint's small files say, before any weight is read. config: the family's own. config_json: with overrides."""
 
     name: str
     folder: Path
+    config_json: Mapping[str, Any]
     family: Family
     config: Any
-    config_json: Mapping[str, Any]
     recipe: Recipe
     tokenizer: Tokenizer
+    max_length: int
+
+
+@dataclass(frozen=True)
+class Model(Description):
+    """A checkpoint in memory.
+
+    graph, state: the split `pooling.Embedder`, its arrays on the default device. hidden_width: of the backbone; width: of a
+    vector.
+    """
+
     graph: Any
     state: Any
     dtype: Any
-    max_length: int
     vocab_size: int
     hidden_width: int
     width: int
@@ -88,7 +94,49 @@ def load(
     hf_overrides: merged into `config.json`, or a function from it to a new one. pooling_mode: replaces what the files say.
     tokenizer: another folder or name for it. Raises `ModelNotFoundError`, `CheckpointError`, `UnsupportedModelError`.
     """
-    hub: dict[str, Any] = {"revision": revision, "token": token, "cache_dir": cache_dir, "local_files_only": local_files_only}
+    found = describe(
+        name,
+        revision=revision,
+        token=token,
+        cache_dir=cache_dir,
+        local_files_only=local_files_only,
+        max_model_len=max_model_len,
+        hf_overrides=hf_overrides,
+        pooling_mode=pooling_mode,
+        tokenizer=tokenizer,
+    )
+    kind = resolve_dtype(dtype)
+    graph, state = load_weights(
+        found.family,
+        found.config,
+        found.recipe.heads,
+        found.recipe.modes,
+        found.folder,
+        include_prompt=found.recipe.include_prompt,
+        dtype=kind,
+        per_layer=per_layer,
+    )
+    return Model(
+        **vars(found),
+        graph=graph,
+        state=state,
+        dtype=kind,
+        vocab_size=found.config.vocabulary,
+        hidden_width=found.config.width,
+        width=found.recipe.width(found.config.width),
+    )
+
+
+def describe(
+    name: str | None = None,
+    *,
+    max_model_len: int | None = None,
+    hf_overrides: Overrides | None = None,
+    pooling_mode: str | None = None,
+    tokenizer: str | None = None,
+    **hub: Any,
+) -> Description:
+    """Finds a model and reads everything but its weights. Arguments and errors are those of `load`; `hub` of `find_model`."""
     folder = find_model(name, **hub)
     config_json = read_config(folder, hf_overrides)
     family = find(config_json)
@@ -98,33 +146,7 @@ def load(
         recipe = recipe.with_pooling(pooling_mode)
     words = Tokenizer.load(find_model(tokenizer, **hub) if tokenizer else folder, lowercase=recipe.lowercase)
     max_length = _max_length(recipe, words, config, max_model_len)
-    kind = resolve_dtype(dtype)
-    graph, state = load_weights(
-        family,
-        config,
-        recipe.heads,
-        recipe.modes,
-        folder,
-        include_prompt=recipe.include_prompt,
-        dtype=kind,
-        per_layer=per_layer,
-    )
-    return Model(
-        name=name or DEFAULT,
-        folder=folder,
-        family=family,
-        config=config,
-        config_json=config_json,
-        recipe=recipe,
-        tokenizer=words,
-        graph=graph,
-        state=state,
-        dtype=kind,
-        max_length=max_length,
-        vocab_size=config.vocabulary,
-        hidden_width=config.width,
-        width=recipe.width(config.width),
-    )
+    return Description(name or DEFAULT, folder, config_json, family, config, recipe, words, max_length)
 
 
 def find_model(

@@ -62,7 +62,10 @@ class Rotary:
 
         The formulas follow transformers' `modeling_rope_utils.py`: yarn from arXiv 2309.00071, llama3 from Llama 3.1.
         """
-        plain = 1.0 / self.theta ** (np.arange(0, self.width, 2, dtype=np.float32) / np.float32(self.width))
+        # Rounded where torch rounds, because an ulp in a frequency is an ulp times the position in an angle: float32 exponents,
+        # an exact power, a float32 quotient.
+        exponents = np.arange(0, self.width, 2, dtype=np.float32) / np.float32(self.width)
+        plain = np.float32(1) / np.power(np.float64(self.theta), exponents.astype(np.float64)).astype(np.float32)
         numbers = dict(self.numbers)
         if self.scaling == "linear":
             return (plain / numbers["factor"]).astype(np.float32), 1.0

@@ -1,0 +1,7 @@
+"""`python -m jaxembed`."""
+
+import sys
+
+from jaxembed.cli import main
+
+sys.exit(main())

@@ -1,0 +1,53 @@
+"""The command `jaxembed`: one file for each subcommand, nothing heavy imported before one is chosen."""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+
+from jaxembed import __version__
+from jaxembed.errors import InputError, JaxEmbedError
+
+_COMMANDS = {
+    "embed": "texts to vectors, from arguments, a file or standard input",
+    "score": "how similar texts are to a query",
+    "info": "what a checkpoint's files say, and which file says it",
+    "doctor": "what this machine will run, checked",
+}
+
+
+def parser() -> argparse.ArgumentParser:
+    """Returns the parser of the whole command line."""
+    top = argparse.ArgumentParser(prog="jaxembed", description="Embeddings from Hugging Face checkpoints on JAX.")
+    top.add_argument("--version", action="version", version=f"jaxembed {__version__}")
+    commands = top.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    for name, help_ in _COMMANDS.items():
+        module = import_module(f"jaxembed.cli.{name}")
+        sub = commands.add_parser(name, help=help_, description=f"{help_[0].upper()}{help_[1:]}.")
+        module.add_arguments(sub)
+        sub.set_defaults(run=module.run)
+    return top
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs a command. Returns 0, 2 for bad input, 1 for anything else that was foreseen, 130 on Ctrl-C."""
+    arguments = parser().parse_args(argv)
+    try:
+        arguments.run(arguments)
+        sys.stdout.flush()
+    except InputError as error:
+        return _complain(error, 2)
+    except JaxEmbedError as error:
+        return _complain(error, 1)
+    except BrokenPipeError:
+        # The reader of our output is gone; closing it quietly is all that is left to do.
+        sys.stderr.close()
+        return 0
+    except KeyboardInterrupt:
+        return 130
+    return 0
+
+
+def _complain(error: Exception, status: int) -> int:
+    print(f"jaxembed: {error}", file=sys.stderr)
+    return status

@@ -1,0 +1,170 @@
+"""`jaxembed embed`: texts in, vectors out."""
+
+import argparse
+import json
+import sys
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from jaxembed.cli.options import add_model_arguments, add_running_arguments, load_llm, prompt_named, truncation
+from jaxembed.errors import InputError
+
+if TYPE_CHECKING:
+    from jaxembed.engine import Progress
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds this command's arguments."""
+    parser.add_argument("texts", nargs="*", metavar="TEXT")
+    add_model_arguments(parser)
+    parser.add_argument("--input", metavar="FILE", help="one text a line, or .jsonl with a 'text' in each; - for stdin")
+    parser.add_argument("--output", metavar="FILE", help=".npy for one float32 array, .jsonl for one object a text")
+    parser.add_argument("--prompt-name", metavar="NAME", help="one of the checkpoint's prompts, put before each text")
+    parser.add_argument("--dimensions", metavar="N", type=int, help="keep the first N dimensions (matryoshka models)")
+    parser.add_argument("--no-normalize", action="store_true", help="leave vectors at the length the model gives them")
+    add_running_arguments(parser)
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Embeds the texts and writes or shows the vectors. An output file appears whole or not at all."""
+    if bool(arguments.texts) == bool(arguments.input):
+        raise InputError("give the texts either as arguments or with --input FILE ('-' reads standard input).")
+    output = Path(arguments.output) if arguments.output else None
+    if output is not None and output.suffix not in (".npy", ".jsonl"):
+        raise InputError(f"--output must end in .npy or .jsonl, not {output.name!r}.")
+    if output is not None and not output.absolute().parent.is_dir():
+        raise InputError(f"there is no folder {output.absolute().parent} to write {output.name} to.")
+    texts = arguments.texts or list(read_texts(arguments.input))
+    if not texts:
+        raise InputError(f"{arguments.input} holds no texts.")
+
+    from jaxembed.config import PoolingParams
+
+    llm = load_llm(arguments)
+    params = PoolingParams(dimensions=arguments.dimensions, use_activation=False if arguments.no_normalize else None)
+    with progress(len(texts)) as tick:
+        prefix = prompt_named(arguments.prompt_name, llm)
+        results = llm.stream(texts, params, prefix=prefix, progress=tick, tokenization_kwargs=truncation(arguments))
+        vectors = (vector for vector, _ in results)
+        if output is None:
+            show(texts, vectors)
+        else:
+            write(output, texts, vectors)
+
+
+def read_texts(name: str) -> Iterator[str]:
+    """Yields the texts of a file, or of standard input for "-". An empty line is an empty text, so rows stay lines."""
+    try:
+        if name == "-":
+            yield from _parse(sys.stdin, json_lines=None)
+            return
+        with open(name, encoding="utf-8") as lines:
+            yield from _parse(lines, json_lines=Path(name).suffix in (".jsonl", ".ndjson"))
+    except UnicodeDecodeError as error:
+        raise InputError(f"{name} is not UTF-8 text: {error.reason} at byte {error.start}.") from None
+    except OSError as error:
+        raise InputError(f"{name} cannot be read: {error.strerror}.") from None
+
+
+def _parse(lines: Iterable[str], json_lines: bool | None) -> Iterator[str]:
+    for number, raw in enumerate(lines, 1):
+        line = raw.rstrip("\n").rstrip("\r")
+        if json_lines is None:
+            json_lines = line.startswith('{"')
+        yield _text_of(line, number) if json_lines else line
+
+
+def _text_of(line: str, number: int) -> str:
+    try:
+        value = json.loads(line)
+    except ValueError as error:
+        raise InputError(f"line {number} is not JSON: {error}.") from None
+    text = value.get("text") if isinstance(value, dict) else value
+    if not isinstance(text, str):
+        raise InputError(f"line {number} has no text: expected a JSON string, or an object with a string 'text'.")
+    return text
+
+
+def show(texts: list[str], vectors: Iterable[Any]) -> None:
+    """Prints JSON lines into a pipe, and the beginning of each vector for a person on a terminal."""
+    if not sys.stdout.isatty():
+        for text, vector in zip(texts, vectors, strict=True):
+            sys.stdout.write(_line(text, vector))
+        return
+    for text, vector in zip(texts, vectors, strict=True):
+        first = ", ".join(f"{value:+.4f}" for value in vector[:4])
+        short = text if len(text) <= 48 else text[:47] + "…"
+        print(f"{short:<48}  [{first}, … {len(vector)} dimensions]")
+
+
+def write(output: Path, texts: list[str], vectors: Iterable[Any]) -> None:
+    """Streams vectors to a file beside `output`, which takes its place when it is complete."""
+    partial = output.with_name(output.name + ".partial")
+    try:
+        if output.suffix == ".npy":
+            _write_npy(partial, len(texts), vectors)
+        else:
+            with partial.open("w", encoding="utf-8") as file:
+                file.writelines(_line(text, vector) for text, vector in zip(texts, vectors, strict=True))
+        partial.replace(output)
+    except OSError as error:
+        raise InputError(f"{output} cannot be written: {error.strerror}.") from None
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def _write_npy(path: Path, count: int, vectors: Iterable[Any]) -> None:
+    import numpy as np
+
+    with path.open("wb") as file:
+        for number, vector in enumerate(vectors):
+            if number == 0:
+                header = {"descr": "<f4", "fortran_order": False, "shape": (count, len(vector))}
+                np.lib.format.write_array_header_1_0(file, header)
+            file.write(vector.astype("<f4").tobytes())
+
+
+def _line(text: str, vector: Any) -> str:
+    import orjson
+
+    return orjson.dumps({"text": text, "embedding": vector}, option=orjson.OPT_SERIALIZE_NUMPY).decode() + "\n"
+
+
+@contextmanager
+def progress(count: int) -> Iterator["Progress"]:
+    """Gives a function to call after each row: it moves a bar on a terminal, and prints a line every ten seconds elsewhere."""
+    begin = last = time.monotonic()
+    done = [0, 0]
+
+    def rates() -> str:
+        seconds = max(time.monotonic() - begin, 1e-9)
+        return f"{done[0] / seconds:,.0f} texts/s, {done[1] / seconds:,.0f} tokens/s"
+
+    if sys.stderr.isatty() and count > 1:
+        from rich.console import Console
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+        columns = (BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[rates]}"), TimeRemainingColumn())
+        with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+            task = bar.add_task("", total=count, rates="")
+
+            def tick(texts: int, tokens: int) -> None:
+                done[0], done[1] = done[0] + texts, done[1] + tokens
+                bar.update(task, advance=texts, rates=rates())
+
+            yield tick
+    else:
+
+        def tick(texts: int, tokens: int) -> None:
+            nonlocal last
+            done[0], done[1] = done[0] + texts, done[1] + tokens
+            if time.monotonic() - last > 10:
+                last = time.monotonic()
+                print(f"{done[0]:,} of {count:,} texts, {rates()}", file=sys.stderr)
+
+        yield tick
+    if count > 1:
+        print(f"{done[0]:,} texts, {done[1]:,} tokens in {time.monotonic() - begin:.1f} s: {rates()}", file=sys.stderr)

@@ -1,0 +1,45 @@
+"""`jaxembed info`: what a checkpoint's files say."""
+
+import argparse
+import math
+import os
+
+from jaxembed.cli.options import add_model_arguments
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds this command's arguments."""
+    add_model_arguments(parser, positional=True)
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Prints each fact with the file it came from. Reads no weights, only their shapes."""
+    from jaxembed.convert.reader import Checkpoint
+    from jaxembed.loading import describe
+
+    found = describe(
+        arguments.model,
+        revision=arguments.revision,
+        hf_overrides=arguments.hf_overrides,
+        max_model_len=arguments.max_model_len,
+        token=os.environ.get("HF_TOKEN"),
+    )
+    weights = Checkpoint(found.folder)
+    count = sum(math.prod(weights.shape(name)) for name in weights)
+    recipe = found.recipe
+    architecture = ", ".join(found.config_json.get("architectures") or [str(found.config_json.get("model_type"))])
+    facts = {
+        "folder": (str(found.folder), ""),
+        "family": (f"{found.family.name} ({architecture})", "config.json"),
+        "layers": (f"{found.config.layers}, {found.config.heads} heads, width {found.config.width}", "config.json"),
+        "vocabulary": (f"{found.config.vocabulary:,} tokens", "config.json"),
+        "weights": (f"{count:,} numbers in {len(list(weights))} tensors", "model.safetensors"),
+        "dimensions": (f"{recipe.width(found.config.width)}", ""),
+        "max_model_len": (f"{found.max_length} tokens", ""),
+        **recipe.facts,
+    }
+    print(found.name)
+    for name, (value, source) in facts.items():
+        print(f"  {name:<15} {value:<44} {source}".rstrip())
+    for name, prompt in recipe.prompts.items():
+        print(f"  prompt {name!r}: {prompt!r}")

@@ -1,0 +1,28 @@
+import json
+from pathlib import Path
+
+import pytest
+from reference import tiny
+
+GOLDENS = Path(__file__).parent / "goldens"
+
+
+@pytest.fixture(scope="session")
+def llm():
+    """The embedded default model, real weights."""
+    from jaxembed import LLM
+
+    return LLM(runner="pooling")
+
+
+@pytest.fixture
+def checkpoint(tmp_path):
+    """Writes the tiny checkpoint of a golden into a folder of its own; `change` may alter its spec first."""
+
+    def make(name: str, change=None) -> Path:
+        spec = json.loads((GOLDENS / f"{name}.json").read_text())["spec"]
+        if change is not None:
+            change(spec)
+        return tiny.write(spec, tmp_path / name)
+
+    return make

@@ -1,0 +1,65 @@
+"""Tiny random checkpoints in the layout of public ones, drawn from a seed: the same bytes with torch and without.
+
+A spec says everything: {"seed", "files": {path: JSON}, "tensors": {safetensors path: {name: shape}}}. The reference side makes
+one by saving with the real classes; both sides write it out with `write`. Needs numpy, safetensors and tokenizers only.
+"""
+
+import json
+from pathlib import Path
+
+import numpy as np
+from safetensors.numpy import save_file
+from tokenizers import Tokenizer, models, pre_tokenizers, processors
+
+VOCABULARY = 120
+# Ids that mean something; texts use words w7 and up, which keeps clear of RoBERTa's padding id 1 as well.
+SPECIAL = ["[PAD]", "<pad>", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "[END]"]
+FIRST_WORD = len(SPECIAL)
+
+
+def write(spec: dict, folder: Path) -> Path:
+    """Writes a checkpoint; weights come from `np.random.RandomState(seed)`, whose stream is frozen, in sorted order."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, content in spec["files"].items():
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(content, indent=2, sort_keys=True))
+    rng = np.random.RandomState(spec["seed"])
+    for name, shapes in sorted(spec["tensors"].items()):
+        save_file({tensor: draw(rng, tensor, shape) for tensor, shape in sorted(shapes.items())}, folder / name)
+    write_tokenizer(folder, decoder=spec.get("decoder", False))
+    return folder
+
+
+def draw(rng: np.random.RandomState, name: str, shape: list[int]) -> np.ndarray:
+    """Values that neither vanish nor explode over a few layers: norms around one, biases small, matrices by their fan-in."""
+    values = rng.randn(*shape).astype(np.float32)
+    if len(shape) == 1:
+        return 1 + np.float32(0.1) * values if name.endswith("weight") else np.float32(0.1) * values
+    return values * np.float32(0.3 if "embed" in name else shape[-1] ** -0.5)
+
+
+def write_tokenizer(folder: Path, *, decoder: bool) -> None:
+    """Words "w7" ... "w119" split at spaces; encoders frame a text with [CLS] and [SEP], decoders end it with [END]."""
+    words = {name: i for i, name in enumerate(SPECIAL)} | {f"w{i}": i for i in range(FIRST_WORD, VOCABULARY)}
+    tokenizer = Tokenizer(models.WordLevel(words, unk_token="[UNK]"))
+    tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    single = "$A [END]" if decoder else "[CLS] $A [SEP]"
+    specials = [(name, words[name]) for name in ("[CLS]", "[SEP]", "[END]")]
+    tokenizer.post_processor = processors.TemplateProcessing(single=single, special_tokens=specials)
+    tokenizer.add_special_tokens(SPECIAL)
+    tokenizer.save(str(folder / "tokenizer.json"))
+    config = {"tokenizer_class": "PreTrainedTokenizerFast", "pad_token": "[PAD]", "unk_token": "[UNK]", "model_max_length": 96}
+    names = {"eos_token": "[END]"} if decoder else {"cls_token": "[CLS]", "sep_token": "[SEP]"}
+    (folder / "tokenizer_config.json").write_text(json.dumps(config | names))
+
+
+def ids(lengths: list[int], seed: int) -> list[list[int]]:
+    """Random texts as token ids."""
+    rng = np.random.RandomState(seed)
+    return [rng.randint(FIRST_WORD, VOCABULARY, n).tolist() for n in lengths]
+
+
+def texts(lengths: list[int], seed: int) -> list[str]:
+    """Random texts of so many words."""
+    return [" ".join(f"w{i}" for i in one) for one in ids(lengths, seed)]

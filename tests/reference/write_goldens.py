@@ -1,0 +1,101 @@
+"""Writes the goldens with the real transformers and sentence-transformers classes. Runs in the reference environment.
+
+Each case is saved by its real class, so names and files are those of public checkpoints; then drawn anew from the seed, loaded
+by the same class from those files, and run. Usage: python write_goldens.py [FOLDER]
+"""
+
+import json
+import sys
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import torch
+import transformers
+from safetensors import safe_open
+from sentence_transformers import SentenceTransformer
+from sentence_transformers.sentence_transformer import modules as st
+
+sys.path.insert(0, str(Path(__file__).parent.parent))
+from reference import cases, tiny
+
+GOLDENS = Path(__file__).parent.parent / "goldens"
+ACTIVATIONS = {"Identity": torch.nn.Identity(), "GELU": torch.nn.GELU(), "ReLU": torch.nn.ReLU()}
+
+
+def spec_of(folder: Path, seed: int, extra: dict, decoder: bool) -> dict:
+    """Reads back what was saved: the JSON files, and name and shape of every tensor."""
+    files = {}
+    for path in sorted(folder.rglob("*.json")):
+        if "tokenizer" not in path.name and path.name not in ("special_tokens_map.json", "vocab.json"):
+            files[path.relative_to(folder).as_posix()] = json.loads(path.read_text())
+    files["config.json"].update(extra)
+    files["config.json"].pop("transformers_version", None)
+    if "config_sentence_transformers.json" in files:
+        files["config_sentence_transformers.json"].pop("__version__", None)
+    tensors = {}
+    for path in sorted(folder.rglob("*.safetensors")):
+        with safe_open(path, framework="np") as opened:
+            shapes = {name: opened.get_slice(name).get_shape() for name in sorted(opened.keys())}
+        tensors[path.relative_to(folder).as_posix()] = shapes
+    return {"seed": seed, "files": files, "tensors": tensors, "decoder": decoder}
+
+
+def backbone(name: str, scratch: Path) -> tuple[dict, dict[str, np.ndarray]]:
+    class_name, values, extra = cases.BACKBONES[name]
+    real = getattr(transformers, class_name)
+    config = real.config_class(**values)
+    real(config).save_pretrained(scratch / "saved")
+    spec = spec_of(scratch / "saved", len(name), extra, decoder="qwen" in name)
+    model = real.from_pretrained(tiny.write(spec, scratch / "drawn"), attn_implementation="eager").eval()
+    base = model.base_model
+    arrays = {}
+    for length, ids in zip(cases.LENGTHS, tiny.ids(cases.LENGTHS, seed=1), strict=True):
+        options = {}
+        if extra.get("is_causal") is False:
+            options = {"attention_mask": torch.zeros(1, 1, length, length)}
+        with torch.inference_mode():
+            arrays[f"hidden-{length}"] = base(torch.tensor([ids]), **options).last_hidden_state[0].numpy()
+    return {"spec": spec, "lengths": cases.LENGTHS, "seed": 1, "class": class_name}, arrays
+
+
+def pipeline(name: str, scratch: Path) -> tuple[dict, dict[str, np.ndarray]]:
+    base, described, prompt = cases.PIPELINES[name]
+    class_name, values, extra = cases.BACKBONES[base]
+    real = getattr(transformers, class_name)
+    real(real.config_class(**values)).save_pretrained(scratch / "backbone")
+    tiny.write_tokenizer(scratch / "backbone", decoder=base.startswith("qwen"))
+    modules = [st.Transformer(str(scratch / "backbone"))]
+    for kind, options in described:
+        options = dict(options)
+        if kind == "Pooling":
+            options["embedding_dimension"] = values["hidden_size"]
+        if "activation_function" in options:
+            options["activation_function"] = ACTIVATIONS[options["activation_function"]]
+        modules.append(getattr(st, kind)(**options))
+    prompts = {"query": prompt} if prompt else None
+    SentenceTransformer(modules=modules, prompts=prompts).save_pretrained(str(scratch / "saved"), create_model_card=False)
+    spec = spec_of(scratch / "saved", len(name), extra, decoder=base.startswith("qwen"))
+    model = SentenceTransformer(str(tiny.write(spec, scratch / "drawn")), device="cpu")
+    texts = tiny.texts(cases.TEXT_LENGTHS, seed=2)
+    if prompt or base.startswith("qwen"):
+        texts = texts[1:]
+    arrays = {"embeddings": np.stack([model.encode(text, prompt=prompt) for text in texts])}
+    return {"spec": spec, "texts": texts, "prompt": prompt}, arrays
+
+
+def main(out: Path) -> None:
+    torch.set_num_threads(2)
+    out.mkdir(parents=True, exist_ok=True)
+    for make, names in ((backbone, cases.BACKBONES), (pipeline, cases.PIPELINES)):
+        for name in names:
+            with tempfile.TemporaryDirectory() as scratch:
+                about, arrays = make(name, Path(scratch))
+            file = f"{make.__name__}-{name}"
+            (out / f"{file}.json").write_text(json.dumps(about, indent=1, sort_keys=True) + "\n")
+            np.savez_compressed(out / f"{file}.npz", **{key: value.astype(np.float32) for key, value in arrays.items()})
+            print(file, flush=True)
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]) if len(sys.argv) > 1 else GOLDENS)
