@@ -78,8 +78,9 @@ class Rotary:
     def _llama3(self, plain: np.ndarray, numbers: Mapping[str, Any]) -> np.ndarray:
         factor, old = numbers["factor"], numbers["original_max_position_embeddings"]
         low, high = numbers["low_freq_factor"], numbers["high_freq_factor"]
-        wavelength = 2 * math.pi / plain
-        smooth = (old / wavelength - low) / (high - low)
+        # torch divides a number by a tensor as the number times the tensor's reciprocal, which rounds twice.
+        wavelength = 2 * math.pi * (1 / plain)
+        smooth = (old * (1 / wavelength) - low) / (high - low)
         between = (1 - smooth) * plain / factor + smooth * plain
         scaled = np.where(wavelength > old / low, plain / factor, plain)
         return np.where((wavelength <= old / low) & (wavelength >= old / high), between, scaled)

@@ -2,7 +2,13 @@ import json
 from pathlib import Path
 
 import pytest
-from reference import tiny
+from jaxtyping import install_import_hook
+
+# Every shape in a signature is checked in every test, and costs nothing in production.
+_CHECKED = ("kernels_pallas", "packed", "layers", "rotary", "pooling", "models")
+_hook = install_import_hook([f"jaxembed.{name}" for name in _CHECKED], "beartype.beartype")
+
+from reference import tiny  # noqa: E402
 
 GOLDENS = Path(__file__).parent / "goldens"
 

@@ -1,0 +1,130 @@
+"""Against the real libraries, run in the reference environment by a second Python."""
+
+import json
+import os
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from jaxembed import LLM, SentenceTransformer
+from jaxembed.loading import find_model
+
+pytestmark = pytest.mark.parity
+
+ROOT = Path(__file__).parent.parent.parent
+REFERENCE = Path(os.environ.get("JAXEMBED_REFERENCE_PYTHON", ROOT / ".venv-reference/bin/python"))
+SCRIPTS = ROOT / "tests" / "reference"
+MINILM = find_model(None)
+
+
+def reference(script: str, *arguments: str, stdin: str = "") -> str:
+    command = [str(REFERENCE), str(SCRIPTS / script), *arguments]
+    done = subprocess.run(command, input=stdin, capture_output=True, text=True, env={**os.environ, "HF_HUB_OFFLINE": "1"})
+    assert done.returncode == 0, done.stderr[-3000:]
+    return done.stdout
+
+
+def mixed_texts() -> list[str]:
+    """200 texts of 1 to 300 words: plain, accented, CJK, emoji, empty, white space, beyond the maximum length."""
+    rng = np.random.RandomState(42)
+    words = (
+        "the weather is lovely today he drove to stadium naïve café Straße 東京 北京 Привет мир مرحبا 👍🏽 🙂 👨‍👩‍👧 "
+        "don't e-mail http://example.com/a?b=c 3.14159 C++ [MASK] supercalifragilisticexpialidocious \u200b \u00a0x ﬁne Ⅷ"
+    ).split(" ")
+    fixed = ["", " ", "\n\t ", "a", "👍", "word " * 300, "x" * 5000, "[CLS] [SEP]", "\x00\x01control", "A" * 100 + " end"]
+    lengths = rng.randint(1, 301, 200 - len(fixed))
+    return fixed + [" ".join(rng.choice(words, n)) for n in lengths]
+
+
+@pytest.fixture(scope="module")
+def texts():
+    return mixed_texts()
+
+
+def real_calls(tmp_path: Path, folder: Path, calls: list[dict]) -> list[np.ndarray]:
+    out = tmp_path / "out.npz"
+    reference("call_sentence_transformer.py", str(folder), str(out), stdin=json.dumps(calls))
+    with np.load(out) as arrays:
+        return [arrays[str(number)] for number in range(len(calls))]
+
+
+def test_goldens_come_out_the_same_when_they_are_drawn_anew(tmp_path):
+    reference("write_goldens.py", str(tmp_path))
+    committed = ROOT / "tests" / "goldens"
+    names = sorted(path.name for path in tmp_path.iterdir())
+    assert names == sorted(path.name for path in committed.iterdir())
+    for name in names:
+        if name.endswith(".json"):
+            assert json.loads((tmp_path / name).read_text()) == json.loads((committed / name).read_text()), name
+            continue
+        new, old = np.load(tmp_path / name), np.load(committed / name)
+        assert sorted(new) == sorted(old)
+        for key in new:
+            # The same library on another processor may add in another order.
+            np.testing.assert_allclose(new[key], old[key], atol=5e-6, err_msg=f"{name} {key}")
+
+
+def test_minilm_equals_sentence_transformers_on_texts_of_every_kind(texts, tmp_path):
+    (expected,) = real_calls(tmp_path, MINILM, [{"inputs": texts}])
+    got = SentenceTransformer().encode(texts)
+    worst = np.abs(got - expected).max()
+    print(f"\nMiniLM, 200 texts: max abs difference {worst:.2e}")
+    assert worst <= 1e-5
+    outputs = LLM().embed(texts, use_tqdm=False, tokenization_kwargs={"truncate_prompt_tokens": -1})
+    assert np.abs(np.array([output.outputs.embedding for output in outputs]) - expected).max() <= 1e-5
+
+
+def test_bfloat16_stays_close_to_the_reference(texts, tmp_path):
+    (expected,) = real_calls(tmp_path, MINILM, [{"inputs": texts}])
+    got = SentenceTransformer(model_kwargs={"dtype": "bfloat16"}).encode(texts, normalize_embeddings=True)
+    cosines = (got * expected).sum(1)
+    print(f"\nMiniLM in bfloat16, 200 texts: cosine {cosines.min():.6f} at least, {cosines.mean():.6f} in the mean")
+    assert cosines.min() >= 0.9995
+
+
+ENCODE_CALLS = [
+    {"inputs": "one text"},
+    {"inputs": ["one text"]},
+    {"inputs": []},
+    {"inputs": ["a", "some longer text", ""], "prompt": "query: "},
+    {"inputs": ["a", "some longer text"], "prompt_name": "query"},
+    {"inputs": ["a", "b"], "truncate_dim": 100},
+    {"inputs": ["a", "b"], "truncate_dim": 100, "normalize_embeddings": True},
+    {"inputs": ["a", "b c", "d e f"], "precision": "int8"},
+    {"inputs": ["a", "b c", "d e f"], "precision": "uint8"},
+    {"inputs": ["a", "b c", "d e f"], "precision": "binary"},
+    {"inputs": ["a", "b c", "d e f"], "precision": "ubinary"},
+    {"inputs": ["a", "b c"], "batch_size": 1},
+    {"inputs": "some text", "output_value": "token_embeddings"},
+]
+
+
+def test_encode_gives_what_the_real_encode_gives_for_the_same_arguments(tmp_path):
+    expected = real_calls(tmp_path, MINILM, ENCODE_CALLS)
+    model = SentenceTransformer(prompts={"query": "find this: "})
+    for call, truth in zip(ENCODE_CALLS, expected, strict=True):
+        options = dict(call)
+        got = np.asarray(model.encode(options.pop("inputs"), **options))
+        assert got.shape == truth.shape, call
+        if not truth.size:  # numpy calls an empty list float64; ours stays what vectors are
+            continue
+        assert got.dtype == truth.dtype, call
+        if got.dtype == np.float32:
+            assert np.abs(got - truth).max(initial=0) <= 1e-5, call
+        else:
+            # A value on the edge between two steps may fall to either side.
+            assert (got != truth).mean() < 0.01, call
+
+
+@pytest.mark.parametrize("name", ["cosine", "dot", "euclidean", "manhattan"])
+def test_similarity_functions_equal_the_real_ones(name, tmp_path):
+    texts = ["a cat", "a dog", "the theory of everything"]
+    call = {"inputs": texts, "similarity": name}
+    matrix, pairs = real_calls(tmp_path, MINILM, [call, {**call, "pairwise": True}])
+    model = SentenceTransformer(similarity_fn_name=name)
+    vectors = model.encode(texts)
+    # The matrix of distances may be computed as |a|² + |b|² - 2ab, which cancels.
+    np.testing.assert_allclose(model.similarity(vectors, vectors[:2]), matrix, atol=1e-3 if name == "euclidean" else 1e-5)
+    np.testing.assert_allclose(model.similarity_pairwise(vectors[1:], vectors[:2]), pairs, atol=1e-5)
