@@ -126,15 +126,20 @@ def each_layer(layers: nnx.Module, x: Array, *shared: Any, choose: tuple[int, ..
             x = layer(x, *(shared if choose is None else (*shared[:-1], shared[-1][choose[i]])))
         return x
 
+    if choose is None or len(shared[-1]) == 1:
+        given = shared if choose is None else (*shared[:-1], shared[-1][0])
+        x, _ = jax.lax.scan(lambda x, weights: (nnx.merge(graph, weights)(x, *given), None), x, state)
+        return x
+    # Leaf by leaf: a stack of spans is no span.
+    tree = jax.tree.structure(shared[-1][0])
+    options = [jnp.stack(each) for each in zip(*map(jax.tree.leaves, shared[-1]), strict=True)]
+
     def step(x: Array, turn: tuple[Any, Array]) -> tuple[Array, None]:
         weights, index = turn
-        if choose is None:
-            return nnx.merge(graph, weights)(x, *shared), None
-        options = jax.tree.map(lambda *each: jnp.stack(each), *shared[-1])
-        return nnx.merge(graph, weights)(x, *shared[:-1], jax.tree.map(lambda each: each[index], options)), None
+        chosen = jax.tree.unflatten(tree, [option[index] for option in options])
+        return nnx.merge(graph, weights)(x, *shared[:-1], chosen), None
 
-    indices = jnp.asarray(choose if choose is not None else [0] * leaves[0].shape[0], jnp.int32)
-    x, _ = jax.lax.scan(step, x, (state, indices))
+    x, _ = jax.lax.scan(step, x, (state, jnp.asarray(choose, jnp.int32)))
     return x
 
 

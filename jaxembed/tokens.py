@@ -1,22 +1,27 @@
 """Texts to token ids and back, with the checkpoint's own Rust tokenizer; knows nothing about models.
 
-The tokenizer is loaded by transformers, which applies what `tokenizer_config.json` says (lower case, end tokens), and then
-called directly. Truncation is ours: a tokenizer's own is a setting of the shared object, and files may bake in a wrong one.
+`tokenizer.json` is taken as it is: it is what the model was trained with. transformers 5 would rebuild it from the class that
+`config.json` suggests, and its post-processor from `add_bos_token`, which loses the end token that Qwen3-Embedding pools.
+transformers only converts older vocabularies, where there is no `tokenizer.json`. Truncation is ours: a tokenizer's own is a
+setting of the shared object, and files may bake in a wrong one.
 """
 
+import json
 import logging
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
+import tokenizers
+from tokenizers import AddedToken, normalizers, processors
 
 from jaxembed.errors import CheckpointError, InputError, InputTypeError
 
 Side = Literal["left", "right"]
 
-# transformers gives this as "no limit".
+# What stands for "no limit" in tokenizer_config.json is some huge number.
 _NO_LIMIT = 10**9
 
 
@@ -24,39 +29,46 @@ class Tokenizer:
     """A checkpoint's tokenizer, stateless and safe to use from several threads.
 
     vocab_size: ids are below it. limit: the longest text its files speak of, None if they speak of none. special_count: how
-    many special tokens a text gets. chat_template: Jinja source, or None.
+    many special tokens a text gets. special_ids: all special tokens. chat_template: Jinja source, or None. config: what
+    `tokenizer_config.json` says.
     """
 
-    def __init__(self, hf_tokenizer: Any, *, lowercase: bool = False) -> None:
-        rust = hf_tokenizer.backend_tokenizer
+    def __init__(
+        self,
+        rust: tokenizers.Tokenizer,
+        *,
+        config: Mapping[str, Any] | None = None,
+        chat_template: str | None = None,
+        lowercase: bool = False,
+    ) -> None:
         rust.no_truncation()
         rust.no_padding()
+        self.config = dict(config or {})
         self._rust, self._lowercase = rust, lowercase
         self.vocab_size: int = rust.get_vocab_size(with_added_tokens=True)
-        limit = hf_tokenizer.model_max_length
+        limit = self.config.get("model_max_length")
         self.limit: int | None = int(limit) if limit and limit < _NO_LIMIT else None
         self.special_count: int = rust.num_special_tokens_to_add(False)
-        self.special_ids = frozenset(hf_tokenizer.all_special_ids)
-        self.chat_template: str | None = hf_tokenizer.chat_template
+        self.special_ids = frozenset(id_ for id_, token in rust.get_added_tokens_decoder().items() if token.special)
+        self.chat_template = chat_template
 
     @classmethod
     def load(cls, folder: Path, *, lowercase: bool = False) -> "Tokenizer":
         """Reads the tokenizer files of a folder; executes no code from it. Raises `CheckpointError` if that cannot be done."""
-        try:
-            hf_tokenizer = _transformers().AutoTokenizer.from_pretrained(
-                str(folder), trust_remote_code=False, local_files_only=True
-            )
-        except (ValueError, OSError, KeyError, TypeError, ImportError, AttributeError) as error:
-            reason = str(error).strip().split("\n")[0]
-            raise CheckpointError(f"the tokenizer of {folder} cannot be loaded without executing its code: {reason}") from None
-        except Exception as error:
-            # The Rust library raises bare Exceptions for a broken tokenizer.json.
-            if type(error) is not Exception:
-                raise
-            raise CheckpointError(f"the tokenizer.json of {folder} is damaged: {error}") from None
-        if getattr(hf_tokenizer, "backend_tokenizer", None) is None:
-            raise CheckpointError(f"{folder} has a tokenizer without a fast form; save one as tokenizer.json.")
-        return cls(hf_tokenizer, lowercase=lowercase)
+        config = _json(folder / "tokenizer_config.json")
+        path = folder / "tokenizer.json"
+        if path.is_file():
+            try:
+                rust = tokenizers.Tokenizer.from_file(str(path))
+            except Exception as error:
+                # The Rust library raises bare Exceptions for a broken file.
+                if type(error) is not Exception:
+                    raise
+                raise CheckpointError(f"the tokenizer.json of {folder} is damaged: {error}") from None
+            _apply(rust, config)
+        else:
+            rust = _converted(folder)
+        return cls(rust, config=config, chat_template=_chat_template(folder, config), lowercase=lowercase)
 
     def encode(
         self,
@@ -112,6 +124,88 @@ class Tokenizer:
         encoding = self._rust.encode(text, add_special_tokens=False)
         encoding.truncate(max_length - special, direction=side)
         return np.array(self._rust.post_process(encoding, None, add_special_tokens).ids, np.int32)
+
+
+def _json(path: Path) -> dict[str, Any]:
+    if not path.is_file():
+        return {}
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise CheckpointError(f"{path} is not JSON: {error}.") from None
+    if not isinstance(content, dict):
+        raise CheckpointError(f"{path} should hold a JSON object.")
+    return content
+
+
+def _apply(rust: tokenizers.Tokenizer, config: Mapping[str, Any]) -> None:
+    """Applies what `tokenizer_config.json` adds to a `tokenizer.json`: tokens, a BERT's letter case, begin and end tokens."""
+    for token in (config.get("added_tokens_decoder") or {}).values():
+        if isinstance(token, Mapping) and rust.token_to_id(str(token.get("content"))) is None:
+            rust.add_tokens([AddedToken(**{key: value for key, value in token.items() if key != "__type"})])
+    if isinstance(rust.normalizer, normalizers.BertNormalizer):
+        state = rust.normalizer
+        for name, key in (
+            ("lowercase", "do_lower_case"),
+            ("strip_accents", "strip_accents"),
+            ("handle_chinese_chars", "tokenize_chinese_chars"),
+        ):
+            if key in config and getattr(state, name) != config[key]:
+                setattr(state, name, config[key])
+        rust.normalizer = state
+    _frame(rust, config)
+
+
+def _frame(rust: tokenizers.Tokenizer, config: Mapping[str, Any]) -> None:
+    """Puts the begin and end tokens around texts where the config asks for them and the file forgot them.
+
+    "false" takes nothing away: a template that adds an end token, as Qwen3-Embedding's does, was trained with it.
+    """
+    probe = rust.encode("a")
+    outside = [bool(special) for special in probe.special_tokens_mask]
+    inside = outside.index(False) if False in outside else len(outside)
+    before, after = probe.tokens[:inside], [t for t, special in zip(probe.tokens, outside, strict=True) if special][inside:]
+    begin, end = _asked(rust, config, "bos"), _asked(rust, config, "eos")
+    framed = ([begin] if begin and begin not in before else []) + before, after + ([end] if end and end not in after else [])
+    if framed == (before, after):
+        return
+    template = [" ".join([*framed[0], text, *framed[1]]) for text in ("$A", "$B:1")]
+    names = {name: rust.token_to_id(name) for part in framed for name in part}
+    rust.post_processor = processors.TemplateProcessing(
+        single=template[0], pair=" ".join(template), special_tokens=list(names.items())
+    )
+
+
+def _asked(rust: tokenizers.Tokenizer, config: Mapping[str, Any], name: str) -> str | None:
+    """The token that `add_bos_token` or `add_eos_token` asks for, if the vocabulary has it."""
+    token = config.get(f"{name}_token")
+    token = token.get("content") if isinstance(token, Mapping) else token
+    asked = config.get(f"add_{name}_token") and token is not None and rust.token_to_id(token) is not None
+    return str(token) if asked else None
+
+
+def _chat_template(folder: Path, config: Mapping[str, Any]) -> str | None:
+    """The template: of its own file, or of `tokenizer_config.json`, where a list names several and "default" is meant."""
+    path = folder / "chat_template.jinja"
+    if path.is_file():
+        return path.read_text(encoding="utf-8")
+    found = config.get("chat_template")
+    if isinstance(found, list):
+        found = next((each.get("template") for each in found if each.get("name") == "default"), None)
+    return found if isinstance(found, str) else None
+
+
+def _converted(folder: Path) -> tokenizers.Tokenizer:
+    """A Rust tokenizer from an older vocabulary: vocab.txt, vocab.json with merges.txt, or a sentencepiece model."""
+    try:
+        found = _transformers().AutoTokenizer.from_pretrained(str(folder), trust_remote_code=False, local_files_only=True)
+    except (ValueError, OSError, KeyError, TypeError, ImportError, AttributeError) as error:
+        reason = str(error).strip().split("\n")[0]
+        raise CheckpointError(f"the tokenizer of {folder} cannot be loaded without executing its code: {reason}") from None
+    rust = getattr(found, "backend_tokenizer", None)
+    if rust is None:
+        raise CheckpointError(f"{folder} has a tokenizer without a fast form; save one as tokenizer.json.")
+    return rust
 
 
 def _transformers() -> Any:

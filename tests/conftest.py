@@ -6,7 +6,9 @@ from jaxtyping import install_import_hook
 
 # Every shape in a signature is checked in every test, and costs nothing in production.
 _CHECKED = ("kernels_pallas", "packed", "layers", "rotary", "pooling", "models")
-_hook = install_import_hook([f"jaxembed.{name}" for name in _CHECKED], "beartype.beartype")
+# As PEP 484 has it, an int may stand where a float is asked for.
+_BEARTYPE = "beartype.beartype(conf=beartype.BeartypeConf(is_pep484_tower=True))"
+_hook = install_import_hook([f"jaxembed.{name}" for name in _CHECKED], _BEARTYPE)
 
 from reference import tiny  # noqa: E402
 

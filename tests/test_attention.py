@@ -54,6 +54,10 @@ def draw(rng, heads=4, key_heads=2, width=32):
     )
 
 
+def run(q, k, v, spans, **options):
+    return attention(*map(jnp.asarray, (q, k, v)), spans, **options)
+
+
 def choice(backend: str) -> Choice:
     return choose("attention", Target("cpu", "test"), force=backend)
 
@@ -68,7 +72,7 @@ def test_attention_is_softmax_over_each_span(backend, cell, causal, window, soft
     rng = np.random.RandomState(cell + key_heads)
     q, k, v = draw(rng, key_heads=key_heads)
     spans = spans_of(texts(cell, rng), window, causal)
-    got = attention(q, k, v, spans, scale=32**-0.5, softcap=softcap, longest=cell, choice=choice(backend))
+    got = run(q, k, v, spans, scale=32**-0.5, softcap=softcap, longest=cell, choice=choice(backend))
     # float32 sums of up to 1,024 products of order one: 2e-6 relative to values of order one.
     np.testing.assert_allclose(got, truth(q, k, v, spans, 32**-0.5, softcap), atol=5e-6)
 
@@ -80,11 +84,11 @@ def test_a_text_never_sees_its_neighbour_not_by_one_bit(backend, cell):
     found = texts(cell, rng)
     q, k, v = draw(rng)
     spans = spans_of(found, None, False)
-    before = np.asarray(attention(q, k, v, spans, scale=1.0, longest=cell, choice=choice(backend)))
+    before = np.asarray(run(q, k, v, spans, scale=1.0, longest=cell, choice=choice(backend)))
     begin, length = found[len(found) // 2]
     for array in (q, k, v):
         array[begin : begin + length] = 30 * rng.randn(length, *array.shape[1:])
-    after = np.asarray(attention(q, k, v, spans, scale=1.0, longest=cell, choice=choice(backend)))
+    after = np.asarray(run(q, k, v, spans, scale=1.0, longest=cell, choice=choice(backend)))
     inside = np.zeros(T, bool)
     inside[begin : begin + length] = True
     assert (before[inside] != after[inside]).any()
@@ -96,7 +100,7 @@ def test_a_text_never_sees_its_neighbour_not_by_one_bit(backend, cell):
 def test_padding_gives_zeros_even_in_a_row_of_nothing_else(backend, cell):
     q, k, v = draw(np.random.RandomState(1))
     empty = Spans(jnp.zeros(T, jnp.int32), jnp.zeros(T, jnp.int32))
-    got = np.asarray(attention(q, k, v, empty, scale=1.0, longest=cell, choice=choice(backend)))
+    got = np.asarray(run(q, k, v, empty, scale=1.0, longest=cell, choice=choice(backend)))
     np.testing.assert_array_equal(got, np.zeros_like(got))
 
 
@@ -104,7 +108,7 @@ def test_padding_gives_zeros_even_in_a_row_of_nothing_else(backend, cell):
 def test_large_scores_do_not_overflow(backend):
     q, k, v = draw(np.random.RandomState(2))
     spans = spans_of([(0, T)], None, False)
-    got = np.asarray(attention(100 * q, 100 * k, v, spans, scale=1.0, longest=T, choice=choice(backend)))
+    got = np.asarray(run(100 * q, 100 * k, v, spans, scale=1.0, longest=T, choice=choice(backend)))
     assert np.isfinite(got).all()
 
 
@@ -113,7 +117,7 @@ def test_bfloat16_stays_within_its_rounding(cell):
     rng = np.random.RandomState(3)
     q, k, v = (jnp.asarray(x, jnp.bfloat16) for x in draw(rng))
     spans = spans_of(texts(cell, rng), None, True)
-    got = attention(q, k, v, spans, scale=32**-0.5, longest=cell, choice=choice("banded"))
+    got = run(q, k, v, spans, scale=32**-0.5, longest=cell, choice=choice("banded"))
     expected = truth(*(np.asarray(x, np.float32) for x in (q, k, v)), spans, 32**-0.5, None)
     assert got.dtype == jnp.bfloat16
     error = np.linalg.norm(np.asarray(got, np.float32) - expected) / np.linalg.norm(expected)

@@ -9,11 +9,12 @@ from pathlib import Path
 
 import numpy as np
 from safetensors.numpy import save_file
-from tokenizers import Tokenizer, models, pre_tokenizers, processors
+from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
 
 VOCABULARY = 120
 # Ids that mean something; texts use words w7 and up, which keeps clear of RoBERTa's padding id 1 as well.
-SPECIAL = ["[PAD]", "<pad>", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "[END]"]
+SPECIAL = ["[PAD]", "<pad>", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "[UNUSED]"]
+END = "<|endoftext|>"
 FIRST_WORD = len(SPECIAL)
 
 
@@ -40,18 +41,40 @@ def draw(rng: np.random.RandomState, name: str, shape: list[int]) -> np.ndarray:
 
 
 def write_tokenizer(folder: Path, *, decoder: bool) -> None:
-    """Words "w7" ... "w119" split at spaces; encoders frame a text with [CLS] and [SEP], decoders end it with [END]."""
+    """Encoders split words "w7" ... "w119" at spaces, framed by [CLS] and [SEP]; decoders read letters and end with [END]."""
+    tokenizer = letters() if decoder else whole_words()
+    tokenizer.add_special_tokens([END] if decoder else SPECIAL)
+    single = f"$A {END}" if decoder else "[CLS] $A [SEP]"
+    specials = [(name, tokenizer.token_to_id(name)) for name in ([END] if decoder else ["[CLS]", "[SEP]"])]
+    template = processors.TemplateProcessing(single=single, special_tokens=specials)
+    tokenizer.post_processor = (
+        processors.Sequence([processors.ByteLevel(trim_offsets=False), template]) if decoder else template
+    )
+    tokenizer.save(str(folder / "tokenizer.json"))
+    if decoder:
+        config = {"tokenizer_class": "Qwen2Tokenizer", "pad_token": END, "eos_token": END}
+    else:
+        names = {"pad_token": "[PAD]", "unk_token": "[UNK]", "cls_token": "[CLS]", "sep_token": "[SEP]"}
+        config = {"tokenizer_class": "PreTrainedTokenizerFast"} | names
+    (folder / "tokenizer_config.json").write_text(json.dumps(config | {"model_max_length": 96}))
+
+
+def whole_words() -> Tokenizer:
+    """One token a word."""
     words = {name: i for i, name in enumerate(SPECIAL)} | {f"w{i}": i for i in range(FIRST_WORD, VOCABULARY)}
     tokenizer = Tokenizer(models.WordLevel(words, unk_token="[UNK]"))
     tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
-    single = "$A [END]" if decoder else "[CLS] $A [SEP]"
-    specials = [(name, words[name]) for name in ("[CLS]", "[SEP]", "[END]")]
-    tokenizer.post_processor = processors.TemplateProcessing(single=single, special_tokens=specials)
-    tokenizer.add_special_tokens(SPECIAL)
-    tokenizer.save(str(folder / "tokenizer.json"))
-    config = {"tokenizer_class": "PreTrainedTokenizerFast", "pad_token": "[PAD]", "unk_token": "[UNK]", "model_max_length": 96}
-    names = {"eos_token": "[END]"} if decoder else {"cls_token": "[CLS]", "sep_token": "[SEP]"}
-    (folder / "tokenizer_config.json").write_text(json.dumps(config | names))
+    return tokenizer
+
+
+def letters() -> Tokenizer:
+    """Bytes as Qwen2 reads them, with no merges, in an alphabet that leaves room for the special token."""
+    alphabet = [chr(i) for i in range(33, 127)] + ["Ġ", "Ċ"]
+    tokenizer = Tokenizer(models.BPE({letter: i for i, letter in enumerate(alphabet)}, [], fuse_unk=False, byte_fallback=False))
+    tokenizer.normalizer = normalizers.NFC()
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=True)
+    tokenizer.decoder = decoders.ByteLevel()
+    return tokenizer
 
 
 def ids(lengths: list[int], seed: int) -> list[list[int]]:

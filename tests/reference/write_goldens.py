@@ -78,6 +78,8 @@ def pipeline(name: str, scratch: Path) -> tuple[dict, dict[str, np.ndarray]]:
     spec = spec_of(scratch / "saved", len(name), extra, decoder=base.startswith("qwen"))
     model = SentenceTransformer(str(tiny.write(spec, scratch / "drawn")), device="cpu")
     texts = tiny.texts(cases.TEXT_LENGTHS, seed=2)
+    ids = [model.tokenizer(text)["input_ids"] for text in texts]
+    assert len({tuple(one) for one in ids}) == len(texts), f"the tokenizer of {name} cannot tell texts apart"
     if prompt or base.startswith("qwen"):
         texts = texts[1:]
     arrays = {"embeddings": np.stack([model.encode(text, prompt=prompt) for text in texts])}
