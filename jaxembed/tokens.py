@@ -21,6 +21,8 @@ from jaxembed.errors import CheckpointError, InputError, InputTypeError
 
 Side = Literal["left", "right"]
 
+_NAMED = ("bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token")
+
 # What stands for "no limit" in tokenizer_config.json is some huge number.
 _NO_LIMIT = 10**9
 
@@ -29,8 +31,8 @@ class Tokenizer:
     """A checkpoint's tokenizer, stateless and safe to use from several threads.
 
     vocab_size: ids are below it. limit: the longest text its files speak of, None if they speak of none. special_count: how
-    many special tokens a text gets. special_ids: all special tokens. chat_template: Jinja source, or None. config: what
-    `tokenizer_config.json` says.
+    many special tokens a text gets. special_ids: all special tokens. config: what `tokenizer_config.json` and
+    `special_tokens_map.json` say. chat_template: Jinja source, or None.
     """
 
     def __init__(
@@ -55,7 +57,7 @@ class Tokenizer:
     @classmethod
     def load(cls, folder: Path, *, lowercase: bool = False) -> "Tokenizer":
         """Reads the tokenizer files of a folder; executes no code from it. Raises `CheckpointError` if that cannot be done."""
-        config = _json(folder / "tokenizer_config.json")
+        config = {**_json(folder / "special_tokens_map.json"), **_json(folder / "tokenizer_config.json")}
         path = folder / "tokenizer.json"
         if path.is_file():
             try:
@@ -104,6 +106,15 @@ class Tokenizer:
         """Returns how many leading tokens a prompt takes: its own ids, less one if the last is special (the end token)."""
         (ids,) = self.encode([prompt])
         return len(ids) - (len(ids) > 0 and int(ids[-1]) in self.special_ids)
+
+    def as_transformers(self) -> Any:
+        """Returns a `transformers.PreTrainedTokenizerFast` with the same ids, for callers who expect one."""
+        given = {name: token for name, token in self.config.items() if name in _NAMED and token is not None}
+        contents = {name: token["content"] if isinstance(token, Mapping) else token for name, token in given.items()}
+        limits = {} if self.limit is None else {"model_max_length": self.limit}
+        return _transformers().PreTrainedTokenizerFast(
+            tokenizer_object=self._rust, chat_template=self.chat_template, **contents, **limits
+        )
 
     def _clean(self, text: str) -> str:
         if self._lowercase:
