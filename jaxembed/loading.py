@@ -117,14 +117,15 @@ def load(
         dtype=kind,
         per_layer=per_layer,
     )
+    hidden_width = getattr(found.config, "output_width", found.config.width)
     return Model(
         **vars(found),
         graph=graph,
         state=state,
         dtype=kind,
         vocab_size=found.config.vocabulary,
-        hidden_width=found.config.width,
-        width=found.recipe.width(found.config.width),
+        hidden_width=hidden_width,
+        width=found.recipe.width(hidden_width),
     )
 
 
@@ -142,7 +143,7 @@ def describe(
     config_json = read_config(folder, hf_overrides)
     family = find(config_json)
     config = family.read_config(config_json)
-    recipe = read_recipe(folder, config_json, decoder=family.decoder)
+    recipe = read_recipe(folder, config_json, pooling=family.pooling)
     if pooling_mode is not None:
         recipe = recipe.with_pooling(pooling_mode)
     words = Tokenizer.load(find_model(tokenizer, **hub) if tokenizer else folder, lowercase=recipe.lowercase)
