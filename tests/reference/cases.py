@@ -294,6 +294,55 @@ BACKBONES |= {
     "jina2-six-heads": Case("own.JinaBert", JINA2 | {"num_attention_heads": 6, "feed_forward_type": "reglu"}),
 }
 
+MODERN = SMALL | {
+    "num_hidden_layers": 4,
+    "local_attention": 10,
+    **{f"{name}_token_id": 0 for name in ("pad", "bos", "eos", "cls", "sep")},
+}
+MODERN.pop("type_vocab_size")
+# What the config said before transformers 5.
+MODERN_PUBLIC = MODERN | {
+    "architectures": ["ModernBertForMaskedLM"],
+    "attention_bias": False,
+    "classifier_pooling": "mean",
+    "global_attn_every_n_layers": 3,
+    "global_rope_theta": 160000.0,
+    "hidden_activation": "gelu",
+    "layer_norm_eps": 1e-05,
+    "local_rope_theta": 10000.0,
+    "mlp_bias": False,
+    "model_type": "modernbert",
+    "norm_bias": False,
+    "norm_eps": 1e-05,
+    "position_embedding_type": "absolute",
+}
+# Scores are not scaled, so weights as large as other families' would make a softmax of one hot.
+T5 = {"vocab_size": 120, "d_model": 24, "d_kv": 8, "d_ff": 48, "num_layers": 3, "num_heads": 4}
+DEBERTA = SMALL | {
+    "max_relative_positions": -1,
+    "norm_rel_ebd": "layer_norm",
+    "pos_att_type": ["p2c", "c2p"],
+    "position_biased_input": False,
+    "position_buckets": 16,
+    "relative_attention": True,
+    "share_att_key": True,
+    "type_vocab_size": 0,
+}
+BACKBONES |= {
+    "modernbert": Case("ModernBertModel", MODERN),
+    "modernbert-public": Case("ModernBertForMaskedLM", MODERN, public=MODERN_PUBLIC),
+    "modernbert-biased": Case("ModernBertModel", MODERN | {"norm_bias": True, "attention_bias": True, "mlp_bias": True}),
+    "t5": Case("T5EncoderModel", T5, norms=0.5),
+    "t5-gated": Case(
+        "T5EncoderModel", T5 | {"feed_forward_proj": "gated-gelu", "relative_attention_max_distance": 40}, norms=0.5
+    ),
+    "deberta": Case("DebertaV2Model", DEBERTA),
+    "deberta-separate": Case(
+        "DebertaV2ForSequenceClassification",
+        DEBERTA | {"share_att_key": False, "position_buckets": -1, "position_biased_input": True, "norm_rel_ebd": "none"},
+    ),
+}
+
 MODES = ["cls", "max", "mean", "mean_sqrt_len_tokens", "weightedmean", "lasttoken"]
 
 # name: (backbone, modules behind it, prompt). A module is its name with its arguments.
