@@ -64,6 +64,24 @@ def fused(source: str, *parts: tuple[str, str]) -> tuple[Rule, ...]:
     return tuple(Rule(source, target, dims, firsts, number) for number, (target, dims) in enumerate(parts))
 
 
+def linear(source: str, target: str, outputs: str, inputs: str, weight: str = "weight") -> tuple[Rule, Rule]:
+    """Returns the rules of a torch linear layer, whose weight is stored [outputs, inputs], and of its bias.
+
+    outputs, inputs: the letters of each, several where an axis is split ("n h"). weight: what the weight's tensor is called.
+    """
+    left = " ".join(f"({letters})" if " " in letters else letters for letters in (outputs, inputs))
+    bias = f"({outputs}) -> {outputs}" if " " in outputs else outputs
+    return (
+        Rule(f"{source}.{weight}", f"{target}.w", f"{left} -> {inputs} {outputs}"),
+        Rule(f"{source}.bias", f"{target}.b", bias),
+    )
+
+
+def norm(source: str, target: str, width: str = "d") -> tuple[Rule, Rule]:
+    """Returns the rules of a norm's scale and, where it has one, bias."""
+    return Rule(f"{source}.weight", f"{target}.scale", width), Rule(f"{source}.bias", f"{target}.bias", width)
+
+
 @dataclass(frozen=True)
 class Ignore:
     """Tensors whose whole name matches the regular expression `name` are left out, and why that changes nothing."""
