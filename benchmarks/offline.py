@@ -47,7 +47,7 @@ def serve_jaxembed(texts: list[str]) -> None:
     llm = LLM(max_model_len=MAX_TOKENS)
     llm.warm_up()
     llm.embed(texts[:64], use_tqdm=False)
-    ids = llm.tokenizer.encode(texts)
+    ids = llm.engine.model.tokenizer.encode(texts)
     lengths = [len(x) for x in ids]
     rows = batching.plan(lengths, llm.engine.table)
     padding = 1 - sum(lengths) / sum(row.shape.row for row in rows)

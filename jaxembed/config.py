@@ -23,7 +23,8 @@ class PoolingParams:
     """What one text asks of its vector.
 
     use_activation: whether it gets unit length; None leaves that to the model. dimensions: how many leading dimensions to keep,
-    for models trained for it (matryoshka). task: set by the method that is called.
+    for models trained for it (matryoshka). task: set by the method that is called. truncate_prompt_tokens: the older place of
+    the key of `tokenization_kwargs`, which it beats.
     """
 
     use_activation: bool | None = None
@@ -31,6 +32,7 @@ class PoolingParams:
     task: str | None = None
     step_tag_id: int | None = None
     returned_token_ids: Sequence[int] | None = None
+    truncate_prompt_tokens: int | None = None
     normalize: object = None
 
     def __post_init__(self) -> None:

@@ -4,15 +4,18 @@ Parameters are declared as float32 zeros of the right shape; the loader gives th
 compute in float32 whatever the weights are.
 """
 
+import math
 from collections.abc import Callable
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import nnx
 from jaxtyping import Array, Float
 
 from jaxembed.errors import UnsupportedModelError
+from jaxembed.kernels_pallas import RelativeBias
 from jaxembed.quantised import product
 
 
@@ -69,17 +72,39 @@ class LayerNorm(nnx.Module):
 
 
 class RMSNorm(nnx.Module):
-    """x / sqrt(mean(x²) + epsilon) · scale over the last axis, computed in float32 (Zhang and Sennrich, arXiv 1910.07467)."""
+    """x / sqrt(mean(x²) + epsilon) · scale over the last axis, computed in float32 (Zhang and Sennrich, arXiv 1910.07467).
 
-    def __init__(self, width: int, *, epsilon: float) -> None:
+    from_one: the scale is stored less one, as Gemma does.
+    """
+
+    def __init__(self, width: int, *, epsilon: float, from_one: bool = False) -> None:
         self.scale = nnx.Param(jnp.zeros(width))
-        self.epsilon = epsilon
+        self.epsilon, self.from_one = epsilon, from_one
 
     def __call__(self, x: Float[Array, "*t d"]) -> Float[Array, "*t d"]:
         wide = x.astype(jnp.float32)
         normal = wide * jax.lax.rsqrt(jnp.square(wide).mean(-1, keepdims=True) + self.epsilon)
+        if self.from_one:
+            return (normal * (1 + self.scale[...].astype(jnp.float32))).astype(x.dtype)
         # The reference rounds to the activations' type before it scales.
         return normal.astype(x.dtype) * self.scale[...]
+
+
+def distance_bias(buckets: Float[Array, "b n"], *, far: int = 128) -> RelativeBias:
+    """Returns the bias of T5 (arXiv 1910.10683) and MPNet, whose table has a row for each bucket of distances.
+
+    Half of the buckets are for keys at or before the query, half for those after it; in each half the first half are one
+    distance each, the rest grow with the logarithm up to `far`, beyond which nothing changes.
+    """
+    half = buckets.shape[0] // 2
+    exact = half // 2
+    distances = np.arange(-far, far + 1)
+    away = np.abs(distances)
+    # In float32, as the references compute it: distances at the edge of a bucket depend on it.
+    logarithm = np.log(np.maximum(away, 1).astype(np.float32) / np.float32(exact)) / np.float32(math.log(far / exact))
+    growing = exact + (logarithm * np.float32(half - exact)).astype(np.int32)
+    bucket = np.where(away < exact, away, np.minimum(growing, half - 1)) + np.where(distances > 0, half, 0)
+    return RelativeBias(buckets[bucket].T)
 
 
 ACTIVATIONS: dict[str, Callable[[Array], Array]] = {

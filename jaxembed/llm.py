@@ -100,15 +100,14 @@ class LLM:
         if self._pooler.use_activation is None:
             self._pooler.use_activation = self.engine.model.recipe.normalise
         self.name = served_model_name or self.engine.model.name
-        self.tokenizer = self.engine.model.tokenizer
 
     def warm_up(self, tasks: Sequence[str] = ("embed",)) -> None:
         """Compiles every program now, so that no later call waits for one."""
         self.engine.warm_up(tasks)
 
     def get_tokenizer(self) -> Any:
-        """Returns the model's tokenizer."""
-        return self.tokenizer
+        """Returns the model's tokenizer as transformers has it."""
+        return self.engine.model.tokenizer.as_transformers()
 
     def embed(
         self,
@@ -203,12 +202,14 @@ class LLM:
         """
         read = read_prompts(prompts)
         each = self._params(pooling_params, len(read), task)
-        tokenization = Tokenization.read(tokenization_kwargs, max_length=self.engine.max_length)
-        skip = self.tokenizer.prompt_length(prefix) if prefix and not self.engine.model.recipe.include_prompt else 0
+        options = {**(tokenization_kwargs or {}), **_older_truncation(each)}
+        tokenization = Tokenization.read(options, max_length=self.engine.max_length)
+        tokenizer = self.engine.model.tokenizer
+        skip = tokenizer.prompt_length(prefix) if prefix and not self.engine.model.recipe.include_prompt else 0
         ids: list[np.ndarray] = []
         for begin in range(0, len(read), _CHUNK):
             chunk = [prefix + one if isinstance(one, str) else one for one in read[begin : begin + _CHUNK]]
-            encoded = tokenization.encode(self.tokenizer, chunk)
+            encoded = tokenization.encode(tokenizer, chunk)
             self.engine.check([Text(one) for one in encoded])
             ids += encoded
         texts = (
@@ -258,6 +259,14 @@ def _bar(use_tqdm: Bar, count: int) -> Any:
 
     make = use_tqdm if callable(use_tqdm) else tqdm
     return make(total=count, desc="Processed prompts", unit="text", dynamic_ncols=True, disable=not use_tqdm)
+
+
+def _older_truncation(params: Sequence[PoolingParams]) -> dict[str, int | None]:
+    """What params say of truncation, in the place where vLLM used to have it."""
+    asked = {param.truncate_prompt_tokens for param in params}
+    if len(asked) > 1:
+        raise InputError("truncate_prompt_tokens must be the same in all pooling_params of a call.")
+    return {} if asked == {None} else {"truncate_prompt_tokens": asked.pop()}
 
 
 def _id(kind: str) -> str:

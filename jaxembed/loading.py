@@ -122,14 +122,15 @@ def load(
         int8=_is_int8(quantization),
         mesh=mesh,
     )
+    hidden_width = getattr(found.config, "output_width", found.config.width)
     return Model(
         **vars(found),
         graph=graph,
         state=state,
         dtype=kind,
         vocab_size=found.config.vocabulary,
-        hidden_width=found.config.width,
-        width=found.recipe.width(found.config.width),
+        hidden_width=hidden_width,
+        width=found.recipe.width(hidden_width),
     )
 
 
@@ -159,7 +160,7 @@ def describe(
     config_json = read_config(folder, hf_overrides)
     family = find(config_json)
     config = family.read_config(config_json)
-    recipe = read_recipe(folder, config_json, decoder=family.decoder)
+    recipe = read_recipe(folder, config_json, pooling=family.pooling)
     if pooling_mode is not None:
         recipe = recipe.with_pooling(pooling_mode)
     words = Tokenizer.load(find_model(tokenizer, **hub) if tokenizer else folder, lowercase=recipe.lowercase)

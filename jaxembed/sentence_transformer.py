@@ -4,10 +4,13 @@ Behaviour follows sentence-transformers 6.2: texts longer than `max_seq_length` 
 as the checkpoint's modules make them; `truncate_dim` comes before `normalize_embeddings`.
 """
 
+import functools
 import logging
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +20,7 @@ from jaxembed import similarity
 from jaxembed.batching import Text
 from jaxembed.engine import Engine
 from jaxembed.errors import InputError, InputTypeError
+from jaxembed.heads import NormalizeHead
 from jaxembed.quantization import PRECISIONS, quantize_embeddings
 
 logger = logging.getLogger(__name__)
@@ -28,6 +32,54 @@ _OUTPUT_VALUES = ("sentence_embedding", "token_embeddings", None)
 _DOCUMENT_PROMPTS = ("document", "passage", "corpus")
 
 
+# The order of arguments before sentence-transformers 6 made them keyword-only.
+_POSITIONS = (
+    "modules device prompts default_prompt_name similarity_fn_name cache_folder trust_remote_code revision local_files_only "
+    "token use_auth_token truncate_dim model_kwargs tokenizer_kwargs config_kwargs model_card_data backend"
+).split()
+
+
+def _takes_positions(init: Callable[..., None]) -> Callable[..., None]:
+    """Lets old code pass everything by position, with a warning, as sentence-transformers 6 does."""
+
+    @functools.wraps(init)
+    def accept(self: Any, model_name_or_path: Any = None, *positions: Any, **options: Any) -> None:
+        if positions:
+            names = _POSITIONS[: len(positions)]
+            message = f"pass {', '.join(names)} to SentenceTransformer by name; positions will not be accepted for ever."
+            warnings.warn(message, FutureWarning, stacklevel=2)
+            options |= dict(zip(names, positions, strict=True))
+        init(self, model_name_or_path, **options)
+
+    return accept
+
+
+@dataclass(frozen=True)
+class TransformerView:
+    """What `model[0]` shows of the transformer."""
+
+    model: "SentenceTransformer"
+
+    @property
+    def max_seq_length(self) -> int:
+        """The tokens to which texts are cut."""
+        return self.model.max_seq_length
+
+    @property
+    def tokenizer(self) -> Any:
+        """The tokenizer as transformers has it."""
+        return self.model.tokenizer
+
+
+@dataclass(frozen=True)
+class PoolingView:
+    """What `model[1]` shows of the pooling."""
+
+    pooling_mode: tuple[str, ...]
+    embedding_dimension: int
+    include_prompt: bool
+
+
 class SentenceTransformer:
     """An embedding model with the methods of `sentence_transformers.SentenceTransformer`.
 
@@ -36,6 +88,7 @@ class SentenceTransformer:
     processor_kwargs: only "model_max_length" is read. backend: "jax", or "torch" which means the same here.
     """
 
+    @_takes_positions
     def __init__(
         self,
         model_name_or_path: str | Path | None = None,
@@ -50,11 +103,13 @@ class SentenceTransformer:
         revision: str | None = None,
         local_files_only: bool = False,
         token: bool | str | None = None,
+        use_auth_token: bool | str | None = None,
         truncate_dim: int | None = None,
         model_kwargs: Mapping[str, Any] | None = None,
         processor_kwargs: Mapping[str, Any] | None = None,
         tokenizer_kwargs: Mapping[str, Any] | None = None,
         config_kwargs: Mapping[str, Any] | None = None,
+        model_card_data: Any = None,
         backend: str = "jax",
     ) -> None:
         if modules is not None:
@@ -64,7 +119,7 @@ class SentenceTransformer:
         self.engine = Engine.load(
             None if model_name_or_path is None else str(model_name_or_path),
             revision=revision,
-            token=token,
+            token=token if use_auth_token is None else use_auth_token,
             cache_dir=cache_folder,
             local_files_only=local_files_only,
             dtype=_dtype(model_kwargs or {}),
@@ -72,7 +127,6 @@ class SentenceTransformer:
             max_model_len=(processor_kwargs or tokenizer_kwargs or {}).get("model_max_length"),
         )
         model = self.engine.model
-        self.tokenizer = model.tokenizer
         self.truncate_dim = truncate_dim
         self.prompts = {"query": "", "document": "", **model.recipe.prompts, **(prompts or {})}
         self.default_prompt_name = default_prompt_name or model.recipe.default_prompt_name
@@ -87,6 +141,11 @@ class SentenceTransformer:
     def device(self) -> str:
         """The kind of device that the model runs on."""
         return self.engine.target.kind
+
+    @functools.cached_property
+    def tokenizer(self) -> Any:
+        """The tokenizer as transformers has it."""
+        return self.engine.model.tokenizer.as_transformers()
 
     @property
     def max_seq_length(self) -> int:
@@ -121,8 +180,17 @@ class SentenceTransformer:
         """Returns `max_seq_length`."""
         return self.max_seq_length
 
+    def _modules(self) -> list[Any]:
+        recipe = self.engine.model.recipe
+        pooling = PoolingView(recipe.modes, self.engine.model.hidden_width * len(recipe.modes), recipe.include_prompt)
+        return [TransformerView(self), pooling, *recipe.heads, *([NormalizeHead()] if recipe.normalise else [])]
+
     def __len__(self) -> int:
-        return 2 + len(self.engine.model.recipe.heads) + bool(self.engine.model.recipe.normalise)
+        return len(self._modules())
+
+    def __getitem__(self, index: int) -> Any:
+        """What can be said of a module: its settings, not its weights."""
+        return self._modules()[index]
 
     def __repr__(self) -> str:
         model = self.engine.model
@@ -203,9 +271,16 @@ class SentenceTransformer:
             prompt_name = next((name for name in _DOCUMENT_PROMPTS if name in self.prompts), None)
         return self.encode(inputs, prompt_name, prompt, task="document", **options)
 
-    def tokenize(self, texts: Sequence[str]) -> list[np.ndarray]:
-        """Returns the token ids of each text, int32, cut to `max_seq_length`. Not padded: rows are packed."""
-        return self.tokenizer.encode(_listed(texts), max_length=self.max_seq_length)
+    def tokenize(self, texts: Sequence[str]) -> dict[str, np.ndarray]:
+        """Returns "input_ids" and "attention_mask", int64 [n, tokens of the longest], cut to `max_seq_length` and padded.
+
+        For reading only: `encode` tokenizes by itself and pads nothing.
+        """
+        ids = self.engine.model.tokenizer.encode(_listed(texts), max_length=self.max_seq_length)
+        mask = np.arange(max(map(len, ids), default=0)) < np.array([len(one) for one in ids])[:, None]
+        padded = np.full(mask.shape, self.tokenizer.pad_token_id or 0, np.int64)
+        padded[mask] = np.concatenate(ids) if ids else []
+        return {"input_ids": padded, "attention_mask": mask.astype(np.int64)}
 
     preprocess = tokenize
 
@@ -255,12 +330,13 @@ class SentenceTransformer:
     def _run(self, texts: Sequence[str], prefix: str, kind: str, bar: bool) -> Iterator[np.ndarray]:
         """Yields what the engine gives for each text with its prompt, as the modules make it."""
         recipe = self.engine.model.recipe
-        skip = self.tokenizer.prompt_length(prefix) if prefix and not recipe.include_prompt else 0
+        tokenizer = self.engine.model.tokenizer
+        skip = tokenizer.prompt_length(prefix) if prefix and not recipe.include_prompt else 0
 
         def tokenized() -> Iterator[Text]:
             for begin in range(0, len(texts), _CHUNK):
                 chunk = [prefix + text for text in texts[begin : begin + _CHUNK]]
-                for ids in self.tokenizer.encode(chunk, max_length=self.max_seq_length):
+                for ids in tokenizer.encode(chunk, max_length=self.max_seq_length):
                     yield Text(ids, skip=min(skip, len(ids)), normalise=bool(recipe.normalise))
 
         if not bar:

@@ -6,7 +6,6 @@ transformers only converts older vocabularies, where there is no `tokenizer.json
 setting of the shared object, and files may bake in a wrong one.
 """
 
-import json
 import logging
 import sys
 from collections.abc import Mapping, Sequence
@@ -18,8 +17,11 @@ import tokenizers
 from tokenizers import AddedToken, normalizers, processors
 
 from jaxembed.errors import CheckpointError, InputError, InputTypeError
+from jaxembed.files import read_json
 
 Side = Literal["left", "right"]
+
+_NAMED = ("bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token")
 
 # What stands for "no limit" in tokenizer_config.json is some huge number.
 _NO_LIMIT = 10**9
@@ -29,8 +31,8 @@ class Tokenizer:
     """A checkpoint's tokenizer, stateless and safe to use from several threads.
 
     vocab_size: ids are below it. limit: the longest text its files speak of, None if they speak of none. special_count: how
-    many special tokens a text gets. special_ids: all special tokens. chat_template: Jinja source, or None. config: what
-    `tokenizer_config.json` says.
+    many special tokens a text gets. special_ids: all special tokens. config: what `tokenizer_config.json` and
+    `special_tokens_map.json` say. chat_template: Jinja source, or None.
     """
 
     def __init__(
@@ -55,7 +57,9 @@ class Tokenizer:
     @classmethod
     def load(cls, folder: Path, *, lowercase: bool = False) -> "Tokenizer":
         """Reads the tokenizer files of a folder; executes no code from it. Raises `CheckpointError` if that cannot be done."""
-        config = _json(folder / "tokenizer_config.json")
+        config: dict[str, Any] = {}
+        for name in ("special_tokens_map.json", "tokenizer_config.json"):
+            config |= read_json(folder / name) or {}
         path = folder / "tokenizer.json"
         if path.is_file():
             try:
@@ -105,6 +109,15 @@ class Tokenizer:
         (ids,) = self.encode([prompt])
         return len(ids) - (len(ids) > 0 and int(ids[-1]) in self.special_ids)
 
+    def as_transformers(self) -> Any:
+        """Returns a `transformers.PreTrainedTokenizerFast` with the same ids, for callers who expect one."""
+        given = {name: token for name, token in self.config.items() if name in _NAMED and token is not None}
+        contents = {name: token["content"] if isinstance(token, Mapping) else token for name, token in given.items()}
+        limits = {} if self.limit is None else {"model_max_length": self.limit}
+        return _transformers().PreTrainedTokenizerFast(
+            tokenizer_object=self._rust, chat_template=self.chat_template, **contents, **limits
+        )
+
     def _clean(self, text: str) -> str:
         if self._lowercase:
             text = text.lower()
@@ -124,18 +137,6 @@ class Tokenizer:
         encoding = self._rust.encode(text, add_special_tokens=False)
         encoding.truncate(max_length - special, direction=side)
         return np.array(self._rust.post_process(encoding, None, add_special_tokens).ids, np.int32)
-
-
-def _json(path: Path) -> dict[str, Any]:
-    if not path.is_file():
-        return {}
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise CheckpointError(f"{path} is not JSON: {error}.") from None
-    if not isinstance(content, dict):
-        raise CheckpointError(f"{path} should hold a JSON object.")
-    return content
 
 
 def _apply(rust: tokenizers.Tokenizer, config: Mapping[str, Any]) -> None:

@@ -5,7 +5,8 @@ runs everywhere, and one file for each hardware back end. `choose` decides once,
 """
 
 from jaxembed.kernels_pallas.attention import attention
+from jaxembed.kernels_pallas.bias import Alibi, RelativeBias
 from jaxembed.kernels_pallas.choice import Choice, Target, choose
 from jaxembed.kernels_pallas.spans import Spans
 
-__all__ = ["Choice", "Spans", "Target", "attention", "choose"]
+__all__ = ["Alibi", "Choice", "RelativeBias", "Spans", "Target", "attention", "choose"]

@@ -4,7 +4,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxembed.kernels_pallas import Choice, Spans, Target, attention, choose
+from jaxembed.kernels_pallas import Alibi, Choice, RelativeBias, Spans, Target, attention, choose
 
 T = 1024
 CELLS = [64, 256, 512, 1024]
@@ -33,7 +33,7 @@ def spans_of(found: list[tuple[int, int]], window: tuple[int, int] | None, causa
     return spans.within(T, 0) if causal else spans
 
 
-def truth(q, k, v, spans, scale, softcap):
+def truth(q, k, v, spans, scale, softcap, bias=None):
     out = np.zeros(q.shape)
     share = q.shape[1] // k.shape[1]
     for i, (start, stop) in enumerate(zip(np.asarray(spans.start), np.asarray(spans.stop), strict=True)):
@@ -41,6 +41,7 @@ def truth(q, k, v, spans, scale, softcap):
             for head in range(q.shape[1]):
                 scores = k[start:stop, head // share].astype(np.float64) @ q[i, head] * scale
                 scores = softcap * np.tanh(scores / softcap) if softcap else scores
+                scores += bias(head, np.arange(start, stop) - i) if bias else 0
                 weights = np.exp(scores - scores.max())
                 out[i, head] = weights @ v[start:stop, head // share].astype(np.float64) / weights.sum()
     return out
@@ -75,6 +76,27 @@ def test_attention_is_softmax_over_each_span(backend, cell, causal, window, soft
     got = run(q, k, v, spans, scale=32**-0.5, softcap=softcap, longest=cell, choice=choice(backend))
     # float32 sums of up to 1,024 products of order one: 2e-6 relative to values of order one.
     np.testing.assert_allclose(got, truth(q, k, v, spans, 32**-0.5, softcap), atol=5e-6)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("cell", [64, 512])
+@pytest.mark.parametrize("kind", ["alibi", "relative", "relative beyond the cell"])
+@pytest.mark.parametrize(("causal", "softcap", "key_heads"), [(False, None, 2), (True, 20.0, 4)])
+def test_a_bias_by_distance_is_added_to_the_scaled_and_capped_score(backend, cell, kind, causal, softcap, key_heads):
+    rng = np.random.RandomState(cell)
+    q, k, v = draw(rng, key_heads=key_heads)
+    spans = spans_of(texts(cell, rng), None, causal)
+    if kind == "alibi":
+        slopes = 2.0 ** -np.arange(1, 5)
+        bias, rule = Alibi(jnp.asarray(slopes, jnp.float32)), lambda head, distance: -slopes[head] * np.abs(distance)
+    else:
+        reach = 37 if kind == "relative" else 2 * cell
+        table = rng.randn(4, 2 * reach + 1).astype(np.float32)
+        bias = RelativeBias(jnp.asarray(table))
+        rule = lambda head, distance: table[head, np.clip(distance, -reach, reach) + reach]  # noqa: E731
+    options = {"scale": 32**-0.5, "softcap": softcap}
+    got = run(q, k, v, spans, longest=cell, choice=choice(backend), bias=bias, **options)
+    np.testing.assert_allclose(got, truth(q, k, v, spans, bias=rule, **options), atol=5e-6)
 
 
 @pytest.mark.parametrize("backend", BACKENDS)

@@ -9,6 +9,7 @@ ROOT = Path(__file__).parent.parent
 FLOORS = {
     "jaxembed.kernels_pallas": 0,
     "jaxembed.errors": 1,
+    "jaxembed.files": 1,
     "jaxembed.config": 1,
     "jaxembed.outputs": 1,
     "jaxembed.heads": 1,
@@ -37,7 +38,19 @@ FLOORS = {
     "jaxembed": 8,
 }
 # Imported before any model is loaded, so that `import jaxembed` and `jaxembed --help` stay quick.
-LIGHT = ["errors", "config", "outputs", "batching", "heads", "prompts", "tokens", "recipe", "quantization", "similarity"]
+LIGHT = [
+    "errors",
+    "files",
+    "config",
+    "outputs",
+    "batching",
+    "heads",
+    "prompts",
+    "tokens",
+    "recipe",
+    "quantization",
+    "similarity",
+]
 HEAVY = {"jax", "flax", "transformers", "orbax", "torch"}
 
 

@@ -23,7 +23,7 @@ def test_hidden_states_equal_those_of_transformers(name, checkpoint):
     about, expected = golden(f"backbone-{name}")
     engine = Engine.load(str(checkpoint(f"backbone-{name}")), max_model_len=48 if "dynamic" in name else None)
     # Beyond its trained length a dynamic rope bends for each text by itself, which only an engine that allows it can show.
-    engine.max_length = 96
+    engine.max_length = max(about["lengths"])
     texts = [Text(np.array(one, np.int32)) for one in tiny.ids(about["lengths"], about["seed"])]
     packed = list(engine.run(texts, kind="hidden"))
     for length, text, together in zip(about["lengths"], texts, packed, strict=True):
@@ -45,10 +45,11 @@ def test_scanned_layers_give_what_unrolled_ones_give(name, checkpoint):
         assert np.abs(hidden - expected[f"hidden-{length}"]).max() <= 1e-5
 
 
-@pytest.mark.parametrize("name", ["backbone-bert", "backbone-qwen3"])
+@pytest.mark.parametrize("name", sorted(cases.BACKBONES))
 def test_bfloat16_points_the_same_way(name, checkpoint):
-    about, expected = golden(name)
-    engine = Engine.load(str(checkpoint(name)), dtype="bfloat16")
+    about, expected = golden(f"backbone-{name}")
+    engine = Engine.load(str(checkpoint(f"backbone-{name}")), dtype="bfloat16")
+    engine.max_length = max(about["lengths"])
     texts = [Text(np.array(one, np.int32)) for one in tiny.ids(about["lengths"], about["seed"])]
     for length, hidden in zip(about["lengths"], engine.run(texts, kind="hidden"), strict=True):
         a, b = hidden.mean(0), expected[f"hidden-{length}"].mean(0)

@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from jaxembed.kernels_pallas.bias import Alibi, RelativeBias
 from jaxembed.kernels_pallas.choice import Choice
 from jaxembed.kernels_pallas.spans import Spans
 
@@ -30,11 +31,13 @@ def banded(
     longest: int,
     choice: Choice,
     softcap: float | None = None,
+    bias: Alibi | RelativeBias | None = None,
 ) -> Float[Array, "t n h"]:
     """Computes `attention` over a row whose spans never cross a multiple of `longest`, which divides t."""
     if longest <= SMALL_CELL:
-        return _cells(q, k, v, spans, scale=scale, softcap=softcap, cell=longest)
-    return _tiles(q, k, v, spans, scale=scale, softcap=softcap, block_q=choice.block, block_k=2 * choice.block)
+        return _cells(q, k, v, spans, scale=scale, softcap=softcap, bias=bias, cell=longest)
+    block_q, block_k = choice.block, 2 * choice.block
+    return _tiles(q, k, v, spans, scale=scale, softcap=softcap, bias=bias, block_q=block_q, block_k=block_k)
 
 
 def _cells(
@@ -45,6 +48,7 @@ def _cells(
     *,
     scale: float,
     softcap: float | None,
+    bias: Alibi | RelativeBias | None,
     cell: int,
 ) -> Float[Array, "t n h"]:
     """All pairs of each cell, the row being a batch of cells."""
@@ -58,8 +62,11 @@ def _cells(
     queries = queries.transpose(0, 2, 3, 1, 4).reshape(-1, kv, share * cell, h)
     keys, values = k.reshape(-1, cell, kv, h), v.reshape(-1, cell, kv, h)
     scores = jnp.einsum("ckih,cjkh->ckij", queries, keys, preferred_element_type=jnp.float32)
-    scores = scores.reshape(-1, kv, share, cell, cell)
-    scores = jnp.where(seen[:, None, None], _capped(scores, softcap), MASKED)
+    scores = _capped(scores.reshape(-1, kv, share, cell, cell), softcap)
+    if bias is not None:
+        # The same in every cell: distances do not know where a cell lies.
+        scores += bias.at(place[0] - place[0].T).reshape(kv, share, cell, cell)
+    scores = jnp.where(seen[:, None, None], scores, MASKED)
     weights = jnp.exp(scores - scores.max(-1, keepdims=True))
     total = weights.sum(-1, keepdims=True)
     weights = weights.reshape(-1, kv, share * cell, cell).astype(v.dtype)
@@ -77,6 +84,7 @@ def _tiles(
     *,
     scale: float,
     softcap: float | None,
+    bias: Alibi | RelativeBias | None,
     block_q: int,
     block_k: int,
 ) -> Float[Array, "t n h"]:
@@ -92,15 +100,19 @@ def _tiles(
     starts, stops = (jnp.tile(x.reshape(-1, block_q, 1), (1, share, 1)) for x in (spans.start, spans.stop))
 
     def tile(args: tuple[Array, ...]) -> Array:
-        query, start, stop, low, high = args
+        query, start, stop, low, high, begin = args
 
         def step(j: Array, carry: tuple[Array, Array, Array]) -> tuple[Array, Array, Array]:
             highest, total, out = carry
             key = jax.lax.dynamic_slice_in_dim(keys, j * block_k, block_k, axis=1)
             value = jax.lax.dynamic_slice_in_dim(values, j * block_k, block_k, axis=1)
             scores = jnp.einsum("kih,kjh->kij", query, key, preferred_element_type=jnp.float32)
+            scores = _capped(scores, softcap)
             place = j * block_k + jnp.arange(block_k, dtype=jnp.int32)
-            scores = jnp.where(_seen(place, start, stop), _capped(scores, softcap), MASKED)
+            if bias is not None:
+                added = bias.at(place - (begin + jnp.arange(block_q, dtype=jnp.int32))[:, None])
+                scores += added.reshape(kv, share * block_q, block_k)
+            scores = jnp.where(_seen(place, start, stop), scores, MASKED)
             higher = jnp.maximum(highest, scores.max(-1, keepdims=True))
             shrink, weights = jnp.exp(highest - higher), jnp.exp(scores - higher)
             total = total * shrink + weights.sum(-1, keepdims=True)
@@ -108,13 +120,14 @@ def _tiles(
             return higher, total, out * shrink + part
 
         rows = share * block_q
-        begin = (jnp.full((kv, rows, 1), MASKED), jnp.zeros((kv, rows, 1)), jnp.zeros((kv, rows, h)))
-        _, total, out = jax.lax.fori_loop(low, high, step, begin)
+        nothing = (jnp.full((kv, rows, 1), MASKED), jnp.zeros((kv, rows, 1)), jnp.zeros((kv, rows, h)))
+        _, total, out = jax.lax.fori_loop(low, high, step, nothing)
         # A query that saw only masked scores has weights of exp(0); an empty span is zero by definition.
         averaged: Array = jnp.where(stop > start, out / jnp.maximum(total, 1e-30), 0)
         return averaged
 
-    out: Array = jax.lax.map(tile, (queries, starts, stops, first, last))
+    begins = jnp.arange(0, t, block_q, dtype=jnp.int32)
+    out: Array = jax.lax.map(tile, (queries, starts, stops, first, last, begins))
     out = out.reshape(-1, kv, share, block_q, h).transpose(0, 3, 1, 2, 4)
     return out.reshape(t, n, h).astype(q.dtype)
 

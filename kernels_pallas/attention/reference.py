@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from jaxembed.kernels_pallas.bias import Alibi, RelativeBias
 from jaxembed.kernels_pallas.choice import Choice
 from jaxembed.kernels_pallas.spans import Spans
 
@@ -18,6 +19,7 @@ def reference(
     longest: int,
     choice: Choice,
     softcap: float | None = None,
+    bias: Alibi | RelativeBias | None = None,
 ) -> Float[Array, "t n h"]:
     """States `attention` for every other back end to be compared with."""
     share = q.shape[1] // k.shape[1]
@@ -26,6 +28,8 @@ def reference(
     if softcap is not None:
         scores = softcap * jnp.tanh(scores / softcap)
     place = jnp.arange(q.shape[0])
+    if bias is not None:
+        scores += bias.at(place - place[:, None])
     seen = (place >= spans.start[:, None]) & (place < spans.stop[:, None])
     weights = jax.nn.softmax(scores, axis=-1, where=seen)
     weights = jnp.where(seen, weights, 0)  # an empty span divides 0 by 0

@@ -27,16 +27,18 @@ def write(spec: dict, folder: Path) -> Path:
         path.write_text(json.dumps(content, indent=2, sort_keys=True))
     rng = np.random.RandomState(spec["seed"])
     for name, shapes in sorted(spec["tensors"].items()):
-        save_file({tensor: draw(rng, tensor, shape) for tensor, shape in sorted(shapes.items())}, folder / name)
+        save_file(
+            {tensor: draw(rng, tensor, shape, spec.get("norms", 1)) for tensor, shape in sorted(shapes.items())}, folder / name
+        )
     write_tokenizer(folder, decoder=spec.get("decoder", False))
     return folder
 
 
-def draw(rng: np.random.RandomState, name: str, shape: list[int]) -> np.ndarray:
-    """Values that neither vanish nor explode over a few layers: norms around one, biases small, matrices by their fan-in."""
+def draw(rng: np.random.RandomState, name: str, shape: list[int], norms: float = 1) -> np.ndarray:
+    """Values that neither vanish nor explode over a few layers: `norms` around one, biases small, matrices by their fan-in."""
     values = rng.randn(*shape).astype(np.float32)
     if len(shape) == 1:
-        return 1 + np.float32(0.1) * values if name.endswith("weight") else np.float32(0.1) * values
+        return np.float32(norms) + np.float32(0.1) * values if name.endswith("weight") else np.float32(0.1) * values
     return values * np.float32(0.3 if "embed" in name else shape[-1] ** -0.5)
 
 

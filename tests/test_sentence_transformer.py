@@ -1,0 +1,215 @@
+"""The API of sentence-transformers, without that library: its live twin is tests/parity/test_live.py."""
+
+import logging
+import re
+
+import numpy as np
+import pytest
+
+from jaxembed import SentenceTransformer, quantize_embeddings
+from jaxembed.errors import InputError, InputTypeError
+
+TEXTS = ["The weather is lovely today.", "It's so sunny outside!", "He drove to the stadium."]
+
+
+@pytest.fixture(scope="module")
+def model():
+    return SentenceTransformer()
+
+
+@pytest.fixture(scope="module")
+def vectors(model):
+    return model.encode(TEXTS)
+
+
+def test_the_known_cosines_come_out(model, vectors):
+    similar = model.similarity(vectors, vectors)
+    assert [round(float(similar[i, j]), 4) for i, j in ((0, 1), (0, 2), (1, 2))] == [0.6660, 0.1046, 0.1411]
+
+
+def test_a_str_gives_one_vector_and_a_list_gives_rows(model, vectors):
+    one = model.encode(TEXTS[0])
+    assert (one.shape, one.dtype) == ((384,), np.float32)
+    assert vectors.shape == (3, 384)
+    assert model.encode([]).size == 0
+    for many in (tuple(TEXTS), np.array(TEXTS), (text for text in TEXTS)):
+        np.testing.assert_allclose(model.encode(many), vectors, atol=1e-6)
+    np.testing.assert_array_equal(model.encode(sentences=TEXTS), vectors)
+
+
+def test_the_form_of_the_result_is_the_callers_choice(model, vectors):
+    import jax
+
+    tensor = model.encode(TEXTS, convert_to_tensor=True)
+    assert isinstance(tensor, jax.Array)
+    listed = model.encode(TEXTS, convert_to_numpy=False)
+    assert isinstance(listed, list)
+    for form in (tensor, listed):
+        np.testing.assert_array_equal(np.asarray(form), vectors)
+
+
+def test_token_embeddings_are_the_last_hidden_states(model, vectors):
+    tokens = model.encode(TEXTS, output_value="token_embeddings")
+    assert [one.shape for one in tokens] == [(len(ids), 384) for ids in model.tokenizer(TEXTS)["input_ids"]]
+    mean = tokens[0].mean(0)
+    np.testing.assert_allclose(mean / np.linalg.norm(mean), vectors[0], atol=1e-6)
+    both = model.encode(TEXTS[0], output_value=None)
+    np.testing.assert_allclose(both["sentence_embedding"], vectors[0], atol=1e-6)
+    np.testing.assert_allclose(both["token_embeddings"], tokens[0], atol=1e-5)
+
+
+def test_prompts_by_argument_beat_those_by_name_and_those_beat_the_default(model, caplog):
+    named = SentenceTransformer(prompts={"query": "find: ", "passage": "text: "}, default_prompt_name="query")
+    plain = model.encode(["find: a", "text: a", "third: a", "a"])
+    np.testing.assert_allclose(named.encode("a"), plain[0], atol=1e-6)
+    np.testing.assert_allclose(named.encode("a", prompt_name="passage"), plain[1], atol=1e-6)
+    with caplog.at_level(logging.WARNING):
+        np.testing.assert_allclose(named.encode("a", prompt_name="passage", prompt="third: "), plain[2], atol=1e-6)
+    assert "prompt_name is ignored" in caplog.text
+    np.testing.assert_allclose(named.encode_query("a"), plain[0], atol=1e-6)
+    # sentence-transformers always has a "document" prompt, empty unless it is given.
+    np.testing.assert_allclose(named.encode_document("a"), plain[3], atol=1e-6)
+    np.testing.assert_allclose(named.encode("a", prompt=""), plain[3], atol=1e-6)
+    with pytest.raises(InputError, match=r"Prompt name 'nothing' not found .* keys \['query', 'document', 'passage'\]"):
+        named.encode("a", prompt_name="nothing")
+    with pytest.raises(InputError, match="Prompt name 'nothing' not found"):
+        SentenceTransformer(default_prompt_name="nothing")
+
+
+def test_truncation_of_dimensions_comes_before_the_unit_length(model, vectors):
+    cut = vectors[:, :64]
+    np.testing.assert_allclose(model.encode(TEXTS, truncate_dim=64), cut, atol=1e-6)
+    unit = cut / np.linalg.norm(cut, axis=1, keepdims=True)
+    np.testing.assert_allclose(model.encode(TEXTS, truncate_dim=64, normalize_embeddings=True), unit, atol=1e-6)
+    with model.truncate_embeddings(32):
+        assert model.encode(TEXTS).shape == (3, 32)
+        assert model.get_embedding_dimension() == model.get_sentence_embedding_dimension() == 32
+    assert model.get_embedding_dimension() == 384
+
+
+def test_texts_are_cut_to_max_seq_length_which_can_be_set(model):
+    short = SentenceTransformer()
+    assert short.max_seq_length == 256
+    short.max_seq_length = 12
+    long = "word " * 50
+    assert short.tokenize([long, "a"])["input_ids"].shape == (2, 12)
+    np.testing.assert_allclose(short.encode(long), model.encode("word " * 10), atol=1e-6)
+    for wrong in (0, 513):
+        with pytest.raises(InputError, match=f"between 1 and 512 for this model, not {wrong}"):
+            short.max_seq_length = wrong
+
+
+def test_tokenize_pads_and_masks(model):
+    features = model.tokenize(["hello", "hello world again"])
+    assert features["input_ids"].tolist() == [[101, 7592, 102, 0, 0], [101, 7592, 2088, 2153, 102]]
+    assert features["attention_mask"].tolist() == [[1, 1, 1, 0, 0], [1, 1, 1, 1, 1]]
+
+
+@pytest.mark.parametrize(
+    ("inputs", "options", "error", "message"),
+    [
+        (TEXTS, {"batchsize": 3}, InputError, "no argument 'batchsize'"),
+        (TEXTS, {"batch_size": 0}, InputError, "batch_size must be a positive integer, got 0"),
+        (TEXTS, {"precision": "int4"}, InputError, "Precision 'int4' is not supported"),
+        (TEXTS, {"output_value": "words"}, InputError, "output_value must be"),
+        (None, {}, InputTypeError, "not NoneType"),
+        (7, {}, InputTypeError, "not int"),
+        ([1, 2], {}, InputTypeError, "texts only, not int"),
+        ({"a": 1}, {}, InputTypeError, "not dict"),
+        (["\ud800"], {}, InputError, "lone surrogate"),
+    ],
+)
+def test_wrong_calls_are_one_sentence(model, inputs, options, error, message):
+    with pytest.raises(error, match=re.escape(message)) as raised:
+        model.encode(inputs, **options)
+    assert isinstance(raised.value, ValueError)
+
+
+@pytest.mark.parametrize(("precision", "shape", "kind"), [("int8", (3, 384), np.int8), ("ubinary", (3, 48), np.uint8)])
+def test_precisions_have_their_shape_and_type(model, precision, shape, kind):
+    got = model.encode(TEXTS, precision=precision)
+    assert (got.shape, got.dtype) == (shape, kind)
+
+
+def test_binary_bits_are_the_signs_most_significant_first():
+    signs = np.array([[1, -1, 1, -1, 1, -1, 1, -1], [1] * 8, [-1] * 8, [0.0] * 8], np.float32)
+    assert quantize_embeddings(signs, "ubinary").ravel().tolist() == [170, 255, 0, 0]
+    assert quantize_embeddings(signs, "binary").ravel().tolist() == [42, 127, -128, -128]
+
+
+def test_scalar_steps_come_from_ranges_then_calibration_then_the_vectors():
+    vectors = np.array([[0.0, 10.0], [255.0, 520.0], [100.5, 13.0]], np.float32)
+    assert quantize_embeddings(vectors, "uint8").tolist() == [[0, 0], [255, 255], [100, 1]]
+    assert quantize_embeddings(vectors, "int8").tolist() == [[-128, -128], [127, 127], [-28, -127]]
+    ranges = np.array([[0.0, 0.0], [510.0, 255.0]], np.float32)
+    assert quantize_embeddings(vectors, "uint8", ranges=ranges).tolist() == [[0, 10], [127, 255], [50, 13]]
+    calibrated = quantize_embeddings(vectors, "uint8", calibration_embeddings=ranges)
+    assert calibrated.tolist() == [[0, 10], [127, 255], [50, 13]]
+    with pytest.raises(InputError, match="from a single embedding"):
+        quantize_embeddings(vectors[:1], "int8")
+    with pytest.raises(InputError, match="must be float"):
+        quantize_embeddings(vectors.astype(int), "int8")
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [("cosine", [[0.6, 0.0]]), ("dot", [[6.0, 0.0]]), ("euclidean", [[-(20**0.5), -(13**0.5)]]), ("manhattan", [[-6.0, -5.0]])],
+)
+def test_similarity_functions_are_what_their_names_say(model, name, expected):
+    other = SentenceTransformer(similarity_fn_name=name)
+    a, b = [[2.0, 0.0]], [[3.0, 4.0], [0.0, 3.0]]
+    if name in ("euclidean", "manhattan"):
+        expected = [[-np.linalg.norm(np.subtract(a[0], one), ord=2 if name == "euclidean" else 1) for one in b]]
+    np.testing.assert_allclose(other.similarity(a, b), expected, atol=1e-6)
+    np.testing.assert_allclose(other.similarity_pairwise(a * 2, b), expected[0], atol=1e-6)
+
+
+def test_similarity_refuses_what_cannot_be_compared(model):
+    with pytest.raises(InputError, match="vectors of 2 and 3 dimensions"):
+        model.similarity([[1, 2]], [[1, 2, 3]])
+    with pytest.raises(InputError, match="not 2 and 1"):
+        model.similarity_pairwise([[1, 2], [3, 4]], [[1, 2]])
+    with pytest.raises(InputError, match="'angle' is not known; known are cosine, dot, euclidean, manhattan"):
+        model.similarity_fn_name = "angle"
+
+
+def test_a_saved_model_loads_again_with_the_same_vectors(model, vectors, tmp_path):
+    model.save_pretrained(tmp_path / "saved")
+    again = SentenceTransformer(str(tmp_path / "saved"))
+    np.testing.assert_array_equal(again.encode(TEXTS), vectors)
+    assert again.prompts == model.prompts
+
+
+def test_modules_can_be_looked_at(model):
+    assert len(model) == 3
+    assert model[0].max_seq_length == 256
+    assert model[1].pooling_mode == ("mean",)
+    assert [type(module).__name__ for module in model] == ["TransformerView", "PoolingView", "NormalizeHead"]
+    assert "pooling mean, 384 dimensions" in repr(model)
+
+
+def test_old_code_that_passes_arguments_by_position_works_with_a_warning():
+    with pytest.warns(FutureWarning, match="pass modules, device, prompts to SentenceTransformer by name"):
+        model = SentenceTransformer(None, None, "cpu", {"query": "q: "})
+    assert model.prompts["query"] == "q: "
+
+
+def test_pools_of_processes_are_one_engine(model, vectors):
+    pool = model.start_multi_process_pool(["cpu", "cpu"])
+    np.testing.assert_array_equal(model.encode(TEXTS, pool=pool, chunk_size=2), vectors)
+    np.testing.assert_array_equal(model.encode_multi_process(TEXTS, pool), vectors)
+    model.stop_multi_process_pool(pool)
+
+
+def test_a_bar_shows_itself_when_asked(model, capsys):
+    model.encode(TEXTS, show_progress_bar=True)
+    assert "3/3" in capsys.readouterr().err
+    model.encode(TEXTS)
+    assert capsys.readouterr().err == ""
+
+
+def test_torch_modules_and_other_backends_are_refused():
+    with pytest.raises(InputError, match="modules= takes torch modules"):
+        SentenceTransformer(modules=[object()])
+    with pytest.raises(InputError, match="backend must be 'jax', not 'onnx'"):
+        SentenceTransformer(backend="onnx")
