@@ -16,6 +16,7 @@ from jaxtyping import Array, Float
 
 from jaxembed.errors import UnsupportedModelError
 from jaxembed.kernels_pallas import RelativeBias
+from jaxembed.quantised import product
 
 
 class Linear(nnx.Module):
@@ -26,7 +27,7 @@ class Linear(nnx.Module):
         self.b = nnx.Param(jnp.zeros(outputs)) if bias else None
 
     def __call__(self, x: Float[Array, "*t i"]) -> Float[Array, "*t o"]:
-        y: Array = x @ self.w[...]
+        y: Array = product("...i,io->...o", x, self.w[...])
         return y if self.b is None else y + self.b[...]
 
 
@@ -38,7 +39,7 @@ class Heads(nnx.Module):
         self.b = nnx.Param(jnp.zeros((heads, head_width))) if bias else None
 
     def __call__(self, x: Float[Array, "t d"]) -> Float[Array, "t n h"]:
-        y = jnp.einsum("td,dnh->tnh", x, self.w[...])
+        y = product("td,dnh->tnh", x, self.w[...])
         return y if self.b is None else y + self.b[...]
 
 
@@ -50,7 +51,7 @@ class Merge(nnx.Module):
         self.b = nnx.Param(jnp.zeros(width)) if bias else None
 
     def __call__(self, x: Float[Array, "t n h"]) -> Float[Array, "t d"]:
-        y = jnp.einsum("tnh,nhd->td", x, self.w[...])
+        y = product("tnh,nhd->td", x, self.w[...])
         return y if self.b is None else y + self.b[...]
 
 
