@@ -42,7 +42,9 @@ def load_weights(
     embedder = nnx.eval_shape(lambda: Embedder(module(config), heads, modes, include_prompt=include_prompt))
     graph, state = nnx.split(embedder)
     pure = nnx.to_pure_dict(state)
-    pure["backbone"] = _backbone(family, config, pure["backbone"], folder, dtype=dtype, per_layer=per_layer)
+    pure["backbone"] = _backbone(
+        family, config, pure["backbone"], folder / getattr(config, "place", ""), dtype=dtype, per_layer=per_layer
+    )
     for number, head in enumerate(heads):
         if isinstance(head, DenseHead):
             _fill_head(pure["heads"][number], folder / head.folder, _DENSE)

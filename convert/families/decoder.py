@@ -55,7 +55,7 @@ def _table(*rules: list[Rule]) -> Table:
             Rule("embed_tokens.weight", "words", "v d"),
             *(rule for some in rules for rule in some),
             *norm("norm", "norm"),
-            Rule("linear.weight", "linear.w", "e d -> d e"),
+            Rule("/linear.weight", "linear.w", "e d -> d e"),
         ),
         ignored=(
             Ignore(r"lm_head\..*|score\..*", because="the heads come after the hidden states"),
