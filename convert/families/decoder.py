@@ -68,6 +68,7 @@ def _table(*rules: list[Rule]) -> Table:
 
 
 LLAMA = _table(_LLAMA_NORMS, _QKV, _QK_NORM, _OUT, _GATED)
+ARCEE = _table(_LLAMA_NORMS, _QKV, _OUT, [*_mlp("up_proj", "up", "f", "d"), *_mlp("down_proj", "down", "d", "f")])
 PHI3 = _table(
     _LLAMA_NORMS,
     list(

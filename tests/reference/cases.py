@@ -346,6 +346,15 @@ BACKBONES |= {
 VOYAGE = SMALL_DECODER | {"head_dim": 8, "hidden_act": "silu", "rms_norm_eps": 1e-6, "num_labels": 16, "model_type": "qwen3"}
 BACKBONES |= {"voyage": Case("own.Voyage", VOYAGE, decoder=True)}
 
+FEW = (1, 7, 66)
+BACKBONES |= {
+    "olmo3": Case("Olmo3Model", SMALL_DECODER | {"sliding_window": 10, "num_hidden_layers": 4}, decoder=True, lengths=FEW),
+    "ernie4.5": Case("Ernie4_5ForCausalLM", SMALL_DECODER | {"use_bias": True, "head_dim": 8}, decoder=True, lengths=FEW),
+    "helium": Case("HeliumModel", SMALL_DECODER | {"head_dim": 6}, decoder=True, lengths=FEW),
+    "seed-oss": Case("SeedOssModel", SMALL_DECODER | {"head_dim": 8}, decoder=True, lengths=FEW),
+    "arcee": Case("ArceeForCausalLM", SMALL_DECODER, decoder=True, lengths=FEW),
+}
+
 MODES = ["cls", "max", "mean", "mean_sqrt_len_tokens", "weightedmean", "lasttoken"]
 
 # name: (backbone, modules behind it, prompt). A module is its name with its arguments.
