@@ -110,7 +110,7 @@ def parameters(
     state, summed: what `declare` gives. Raises `CheckpointError` for anything that does not fit, all in one message.
     """
     declared = shapes(state)
-    checkpoint = Checkpoint(folder)
+    checkpoint = Checkpoint(folder / getattr(config, "place", ""))
     found = _backbone(family, config, checkpoint, declared, summed)
     files = list(checkpoint.files)
     for number, head in enumerate(heads):

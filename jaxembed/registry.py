@@ -19,7 +19,8 @@ class Family:
     architectures: the names in `config.json` that mean this family. model_type: its key when no architecture is given.
     module, config, rules: "module:name" of the Flax module, the function from `config.json` to its config, and the weight
     rules, imported only when needed. pooling: how texts are pooled where no file says it. when: what the config must look like,
-    for names that several families share. examples: public checkpoints. reference: what parity is measured against.
+    for names that several families share. bare: whether texts get no special tokens. examples: public checkpoints. reference:
+    what parity is measured against.
     """
 
     name: str
@@ -30,6 +31,7 @@ class Family:
     rules: str
     pooling: str = "mean"
     when: Callable[[Mapping[str, Any]], bool] | None = None
+    bare: bool = False
     examples: str = ""
     reference: str = ""
 
@@ -216,6 +218,17 @@ FAMILIES = (
         examples="mxbai-rerank-base-v1, deberta-v3-base",
         reference="transformers `DebertaV2Model`",
     ),
+    Family(
+        "Static embeddings",
+        "model2vec",
+        ("StaticEmbedding", "StaticModel"),
+        "jaxembed.models.static:Static",
+        "jaxembed.convert.families.static:read",
+        "jaxembed.convert.families.static:RULES",
+        bare=True,
+        examples="static-retrieval-mrl-en-v1, potion-base-8M",
+        reference="sentence-transformers `StaticEmbedding`",
+    ),
     _decoder(
         "GritLM",
         "gritlm",
@@ -266,6 +279,11 @@ FAMILIES = (
     ),
     _decoder("Phi-3", "phi3", "Phi3", "phi3", "PHI3", examples='any Phi-3 with convert="embed"'),
     _decoder("OLMo 2", "olmo2", "Olmo2", "olmo2", "OLMO2", examples='any OLMo 2 with convert="embed"'),
+    _decoder("OLMo 3", "olmo3", "Olmo3", "olmo3", "OLMO2", examples='any OLMo 3 with convert="embed"'),
+    _decoder("ERNIE 4.5", "ernie4_5", "Ernie4_5", "ernie45", examples='any dense ERNIE 4.5 with convert="embed"'),
+    _decoder("Helium", "helium", "Helium", "helium", examples='any Helium with convert="embed"'),
+    _decoder("Seed-OSS", "seed_oss", "SeedOss", "seed_oss", examples='any Seed-OSS with convert="embed"'),
+    _decoder("Arcee", "arcee", "Arcee", "arcee", "ARCEE", examples='any Arcee with convert="embed"'),
     _decoder("Granite", "granite", "Granite", "granite", examples='any Granite with convert="embed"'),
     _decoder("GLM", "glm", "Glm", "glm", "GLM", examples='any GLM with convert="embed"'),
     _decoder("GLM-4", "glm4", "Glm4", "glm4", "GLM4", examples='any GLM-4 with convert="embed"'),
@@ -279,8 +297,8 @@ _ANY_DECODER = _decoder("Llama-like decoder", "", "", "llama")
 
 
 def supported() -> str:
-    """Returns the supported architectures as one line for a message."""
-    return ", ".join(name for family in FAMILIES for name in family.architectures[:2])
+    """Returns the supported architectures as one line for a message, each once, without its further task classes."""
+    return ", ".join(sorted({name for family in FAMILIES for name in family.architectures if name.endswith("Model")}))
 
 
 def find(config: Mapping[str, Any]) -> Family:

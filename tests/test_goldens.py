@@ -81,6 +81,13 @@ def test_vectors_equal_those_of_sentence_transformers(name, checkpoint):
         np.testing.assert_array_equal(named, vectors)
 
 
+@pytest.mark.parametrize("name", sorted(cases.STATIC))
+def test_static_embeddings_equal_those_of_sentence_transformers(name, checkpoint):
+    about, expected = golden(f"static-{name}")
+    model = SentenceTransformer(str(checkpoint(f"static-{name}")))
+    assert np.abs(model.encode(about["texts"]) - expected["embeddings"]).max() <= 1e-6
+
+
 @pytest.mark.parametrize("file", sorted(GOLDENS.iterdir()), ids=lambda path: path.name)
 def test_goldens_are_small(file):
     assert file.stat().st_size < 100_000

@@ -55,7 +55,7 @@ def _table(*rules: list[Rule]) -> Table:
             Rule("embed_tokens.weight", "words", "v d"),
             *(rule for some in rules for rule in some),
             *norm("norm", "norm"),
-            Rule("linear.weight", "linear.w", "e d -> d e"),
+            Rule("/linear.weight", "linear.w", "e d -> d e"),
         ),
         ignored=(
             Ignore(r"lm_head\..*|score\..*", because="the heads come after the hidden states"),
@@ -68,6 +68,7 @@ def _table(*rules: list[Rule]) -> Table:
 
 
 LLAMA = _table(_LLAMA_NORMS, _QKV, _QK_NORM, _OUT, _GATED)
+ARCEE = _table(_LLAMA_NORMS, _QKV, _OUT, [*_mlp("up_proj", "up", "f", "d"), *_mlp("down_proj", "down", "d", "f")])
 PHI3 = _table(
     _LLAMA_NORMS,
     list(

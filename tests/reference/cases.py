@@ -343,6 +343,18 @@ BACKBONES |= {
     ),
 }
 
+VOYAGE = SMALL_DECODER | {"head_dim": 8, "hidden_act": "silu", "rms_norm_eps": 1e-6, "num_labels": 16, "model_type": "qwen3"}
+BACKBONES |= {"voyage": Case("own.Voyage", VOYAGE, decoder=True)}
+
+FEW = (1, 7, 66)
+BACKBONES |= {
+    "olmo3": Case("Olmo3Model", SMALL_DECODER | {"sliding_window": 10, "num_hidden_layers": 4}, decoder=True, lengths=FEW),
+    "ernie4.5": Case("Ernie4_5ForCausalLM", SMALL_DECODER | {"use_bias": True, "head_dim": 8}, decoder=True, lengths=FEW),
+    "helium": Case("HeliumModel", SMALL_DECODER | {"head_dim": 6}, decoder=True, lengths=FEW),
+    "seed-oss": Case("SeedOssModel", SMALL_DECODER | {"head_dim": 8}, decoder=True, lengths=FEW),
+    "arcee": Case("ArceeForCausalLM", SMALL_DECODER, decoder=True, lengths=FEW),
+}
+
 MODES = ["cls", "max", "mean", "mean_sqrt_len_tokens", "weightedmean", "lasttoken"]
 
 # name: (backbone, modules behind it, prompt). A module is its name with its arguments.
@@ -376,3 +388,26 @@ PIPELINES = {
     "qwen3-last": ("qwen3", [("Pooling", {"pooling_mode": "lasttoken"}), ("Normalize", {})], "w20 w21 "),
 }
 TEXT_LENGTHS = [0, 1, 2, 7, 60, 94, 120]
+
+# What differs from a SentenceTransformer that begins with a StaticEmbedding and ends in Normalize.
+STATIC = {
+    "sentence-transformers": {},
+    "model2vec": {
+        "files": {
+            "config.json": {
+                "model_type": "model2vec",
+                "architectures": ["StaticModel"],
+                "apply_pca": 24,
+                "apply_zipf": True,
+                "hidden_dim": 24,
+                "seq_length": 1000000,
+                "normalize": True,
+            },
+            "modules.json": [
+                {"idx": 0, "name": "0", "path": ".", "type": "sentence_transformers.models.StaticEmbedding"},
+                {"idx": 1, "name": "1", "path": "1_Normalize", "type": "sentence_transformers.models.Normalize"},
+            ],
+        },
+        "tensors": {"model.safetensors": {"embeddings": [120, 24], "weights": [120]}},
+    },
+}

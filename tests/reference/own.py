@@ -213,3 +213,26 @@ class JinaLora(Own):
             None, config=config, state_dict=merged, attn_implementation="eager"
         )
         return model.eval()(ids)
+
+
+class Voyage(Own):
+    """voyage-4-nano: transformers' Qwen3 without a causal mask, and a linear layer from every hidden state to `num_labels`."""
+
+    architecture = "VoyageQwen3BidirectionalEmbedModel"
+
+    def shapes(self) -> dict[str, list[int]]:
+        with torch.device("meta"):
+            model = transformers.Qwen3Model(self.backbone())
+        shapes = {f"model.{name}": list(tensor.shape) for name, tensor in model.state_dict().items()}
+        return shapes | {"linear.weight": [self.config["num_labels"], self.config["hidden_size"]]}
+
+    def backbone(self) -> transformers.Qwen3Config:
+        return transformers.Qwen3Config(**{key: value for key, value in self.config.items() if key != "num_labels"})
+
+    def hidden(self, ids: torch.Tensor) -> torch.Tensor:
+        tensors = {name.removeprefix("model."): tensor for name, tensor in self.tensors.items() if name.startswith("model.")}
+        model = transformers.Qwen3Model.from_pretrained(
+            None, config=self.backbone(), state_dict=tensors, attn_implementation="eager"
+        )
+        states = model.eval()(ids[None], attention_mask=torch.zeros(1, 1, len(ids), len(ids))).last_hidden_state[0]
+        return F.linear(states, self.tensors["linear.weight"])
