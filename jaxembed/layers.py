@@ -16,6 +16,7 @@ from jaxtyping import Array, Float
 
 from jaxembed.errors import UnsupportedModelError
 from jaxembed.kernels_pallas import RelativeBias
+from jaxembed.quantised import product
 
 
 class Linear(nnx.Module):
@@ -26,7 +27,7 @@ class Linear(nnx.Module):
         self.b = nnx.Param(jnp.zeros(outputs)) if bias else None
 
     def __call__(self, x: Float[Array, "*t i"]) -> Float[Array, "*t o"]:
-        y: Array = x @ self.w[...]
+        y: Array = product("...i,io->...o", x, self.w[...])
         return y if self.b is None else y + self.b[...]
 
 
@@ -38,7 +39,7 @@ class Heads(nnx.Module):
         self.b = nnx.Param(jnp.zeros((heads, head_width))) if bias else None
 
     def __call__(self, x: Float[Array, "t d"]) -> Float[Array, "t n h"]:
-        y = jnp.einsum("td,dnh->tnh", x, self.w[...])
+        y = product("td,dnh->tnh", x, self.w[...])
         return y if self.b is None else y + self.b[...]
 
 
@@ -50,16 +51,16 @@ class Merge(nnx.Module):
         self.b = nnx.Param(jnp.zeros(width)) if bias else None
 
     def __call__(self, x: Float[Array, "t n h"]) -> Float[Array, "t d"]:
-        y = jnp.einsum("tnh,nhd->td", x, self.w[...])
+        y = product("tnh,nhd->td", x, self.w[...])
         return y if self.b is None else y + self.b[...]
 
 
 class LayerNorm(nnx.Module):
     """(x - mean) / sqrt(variance + epsilon) · scale + bias over the last axis, computed in float32."""
 
-    def __init__(self, width: int, *, epsilon: float) -> None:
+    def __init__(self, width: int, *, epsilon: float, bias: bool = True) -> None:
         self.scale = nnx.Param(jnp.zeros(width))
-        self.bias = nnx.Param(jnp.zeros(width))
+        self.bias = nnx.Param(jnp.zeros(width)) if bias else None
         self.epsilon = epsilon
 
     def __call__(self, x: Float[Array, "*t d"]) -> Float[Array, "*t d"]:
@@ -67,7 +68,8 @@ class LayerNorm(nnx.Module):
         centred = wide - wide.mean(-1, keepdims=True)
         variance = jnp.square(centred).mean(-1, keepdims=True)
         normal = centred * jax.lax.rsqrt(variance + self.epsilon)
-        return (normal * self.scale[...].astype(jnp.float32) + self.bias[...].astype(jnp.float32)).astype(x.dtype)
+        scaled = normal * self.scale[...].astype(jnp.float32)
+        return (scaled if self.bias is None else scaled + self.bias[...].astype(jnp.float32)).astype(x.dtype)
 
 
 class RMSNorm(nnx.Module):
@@ -114,6 +116,7 @@ ACTIVATIONS: dict[str, Callable[[Array], Array]] = {
     "gelu_pytorch_tanh": lambda x: jax.nn.gelu(x, approximate=True),
     "quick_gelu": lambda x: x * jax.nn.sigmoid(1.702 * x),
     "relu": jax.nn.relu,
+    "relu2": lambda x: jnp.square(jax.nn.relu(x)),
     "silu": jax.nn.silu,
     "swish": jax.nn.silu,
     "tanh": jnp.tanh,
