@@ -1,5 +1,5 @@
 # Each target does its own set-up on a bare machine; a second run starts at once.
-.PHONY: demo test check parity goldens bench clean
+.PHONY: demo test check parity aot goldens bench clean
 
 demo: ## real embeddings of real text from a real model
 	@scripts/setup.sh product
@@ -19,6 +19,10 @@ parity: ## against the real libraries, in an environment of their own
 	@scripts/setup.sh reference
 	@.venv/bin/python -m pytest -m parity
 
+aot: ## compiles kernels and whole models for TPU v5e, v6e, v7x and H200, on a machine that has none of them
+	@scripts/setup.sh aot
+	@scripts/aot.sh
+
 goldens: ## draws tests/goldens anew from the real libraries
 	@scripts/setup.sh product
 	@scripts/setup.sh reference
@@ -29,5 +33,5 @@ bench: ## jaxembed and sentence-transformers in turn, on this machine
 	@scripts/setup.sh reference
 	@.venv/bin/python benchmarks/offline.py
 
-clean: ## removes both environments and all caches
-	rm -rf .venv .venv-reference build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
+clean: ## removes all environments and caches
+	rm -rf .venv .venv-reference .venv-aot build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis

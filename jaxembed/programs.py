@@ -77,12 +77,15 @@ class Programs:
             return self._futures[kind, shape]
 
     def _compile(self, kind: str, shape: Shape) -> Any:
+        return self.lowered(kind, shape).compile()
+
+    def lowered(self, kind: str, shape: Shape) -> Any:
+        """Returns the program for `shape` as the compiler gets it."""
         row, texts = jax.ShapeDtypeStruct((shape.row,), jnp.int32), jax.ShapeDtypeStruct((shape.texts,), jnp.int32)
         flags = jax.ShapeDtypeStruct((shape.texts,), jnp.bool_)
         weights = tuple(jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=leaf.sharding) for leaf in self._leaves)
         with jax.default_matmul_precision("highest") if self._exact else nullcontext():
-            lowered = jax.jit(self._function(kind, shape)).lower(weights, row, texts, texts, texts, texts, flags, row)
-        return lowered.compile()
+            return jax.jit(self._function(kind, shape)).lower(weights, row, texts, texts, texts, texts, flags, row)
 
     def _function(self, kind: str, shape: Shape) -> Any:
         choices = self._choices(shape)

