@@ -256,10 +256,10 @@ def _config(**changes):
         ("bert", _shard_gone, ["lacks model-00002-of-00002.safetensors"]),
         ("bert", _pickle, ["a pickle that asks for os.system"]),
         ("bert", _config(position_embedding_type="relative_key"), ["position_embedding_type 'relative_key'"]),
-        ("qwen2", _config(rope_parameters={"rope_type": "longrope"}), ["rope type 'longrope' is not supported"]),
+        ("qwen2", _config(rope_parameters={"rope_type": "spiral"}), ["rope type 'spiral' is not supported"]),
         ("bert", _config(hidden_act="snake"), ["the activation 'snake'"]),
         ("bert", _config(is_decoder=True), ["is_decoder"]),
-        ("bert", _config(architectures=["MambaModel"]), ["MambaModel is not supported; supported are"]),
+        ("bert", _config(architectures=["MambaModel"]), ["the architecture MambaModel is not supported"]),
         ("bert", _config(quantization_config={"quant_method": "awq"}), ["quantised by awq"]),
     ],
 )
