@@ -163,10 +163,11 @@ def _write_array(folder: Path, value: Pieces, behind: _Behind) -> None:
 
 
 def _write_file(path: Path, content: np.ndarray, size: int) -> None:
-    with path.open("wb", buffering=0) as file:
+    with path.open("wb") as file:
         file.write(content)
         if content.nbytes < size:
             file.write(bytes(size - content.nbytes))
+        file.flush()
         os.fsync(file.fileno())
 
 
