@@ -34,11 +34,13 @@ def export(source: str | None, out: Path, *, progress: Callable[[int], Any], **o
     opened = _opened(found)
     listed = {parameter.path: parameter for parameter in opened.parameters}
     total = sum(int(np.prod(parameter.shape)) * parameter.dtype.itemsize for parameter in listed.values())
+    # Each tensor fills one piece at least.
+    room = sum(len(parameter.reads) for parameter in listed.values())
     count = 0
     with beside(out) as folder, progress(total) as tick:
         for place, tensors in _folders(found, listed, layouts(found.family)[opened.layout]):
             (folder / place).mkdir(exist_ok=True)
-            count += write_safetensors(folder / place / SINGLE, tensors, room=len(listed) * found.config.layers, tick=tick)
+            count += write_safetensors(folder / place / SINGLE, tensors, room=room, tick=tick)
         for path in small_files(found.folder):
             if path != found.folder / NAME:
                 copy_file(path, folder / path.relative_to(found.folder))

@@ -52,6 +52,7 @@ CHANGES: dict[str, tuple[Any, ...]] = {
     "scale_emb": (1,),
     "sliding_window": (),
     "use_alibi": (False,),
+    "use_bias": (False,),
     "use_bidirectional_attention": (False,),
     "use_parallel_residual": (False,),
     "use_qk_norm": (False,),

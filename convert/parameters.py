@@ -126,7 +126,7 @@ def open_parameters(
     state, summed: what `declare` gives. Raises `CheckpointError` for anything that does not fit, all in one message.
     """
     declared = shapes(state)
-    checkpoint = Checkpoint(folder)
+    checkpoint = Checkpoint(folder / getattr(config, "place", ""))
     found, layout = _backbone(family, config, checkpoint, declared, summed)
     files = list(checkpoint.files)
     for number, head in enumerate(heads):

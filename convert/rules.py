@@ -23,8 +23,8 @@ Array = Any
 class Rule:
     """The tensor `source` fills the parameter `target`, turned as `dims` says (einops notation).
 
-    fused: where several rules share the source, the first axis of each of them, in the order in which they lie in it; part:
-    which of them this rule takes.
+    A source that begins with "/" stands outside the prefix of the task class. fused: where several rules share the source,
+    the first axis of each of them, in the order in which they lie in it; part: which of them this rule takes.
     """
 
     source: str
@@ -64,6 +64,24 @@ def fused(source: str, *parts: tuple[str, str]) -> tuple[Rule, ...]:
     return tuple(Rule(source, target, dims, firsts, number) for number, (target, dims) in enumerate(parts))
 
 
+def linear(source: str, target: str, outputs: str, inputs: str, weight: str = "weight") -> tuple[Rule, Rule]:
+    """Returns the rules of a torch linear layer, whose weight is stored [outputs, inputs], and of its bias.
+
+    outputs, inputs: the letters of each, several where an axis is split ("n h"). weight: what the weight's tensor is called.
+    """
+    left = " ".join(f"({letters})" if " " in letters else letters for letters in (outputs, inputs))
+    bias = f"({outputs}) -> {outputs}" if " " in outputs else outputs
+    return (
+        Rule(f"{source}.{weight}", f"{target}.w", f"{left} -> {inputs} {outputs}"),
+        Rule(f"{source}.bias", f"{target}.b", bias),
+    )
+
+
+def norm(source: str, target: str, width: str = "d") -> tuple[Rule, Rule]:
+    """Returns the rules of a norm's scale and, where it has one, bias."""
+    return Rule(f"{source}.weight", f"{target}.scale", width), Rule(f"{source}.bias", f"{target}.bias", width)
+
+
 @dataclass(frozen=True)
 class Ignore:
     """Tensors whose whole name matches the regular expression `name` are left out, and why that changes nothing."""
@@ -92,7 +110,7 @@ class Table:
     def layout(self, config: Any, tensors: Collection[str], parameters: Collection[str]) -> "tuple[Table, str]":
         """Returns the table, this or one of `others`, and the prefix under which most rules find their tensor."""
         found = [
-            (sum(prefix + name in tensors for name in names), -number, table, prefix)
+            (sum(full(prefix, name) in tensors for name in names), -number, table, prefix)
             for number, table in enumerate((self, *self.others))
             for names in [{name for rule, name, _ in table.names(config, parameters)}]
             for prefix in table.prefixes
@@ -134,7 +152,7 @@ def plan(
     """
     table, prefix = table.layout(config, tensors, parameters)
     sizes = table.sizes(config)
-    steps = [Step(prefix + name, rule, layer) for rule, name, layer in table.names(config, parameters)]
+    steps = [Step(full(prefix, name), rule, layer) for rule, name, layer in table.names(config, parameters)]
     taken = {step.name for step in steps}
     unmapped = sorted(n for n in tensors if n not in taken and not any(re.fullmatch(x.name, n) for x in table.ignored))
     missing = sorted(taken - set(tensors))
@@ -160,18 +178,25 @@ def plan(
     return steps
 
 
-def export(table: Table, config: Any, parameters: Mapping[str, np.ndarray]) -> Iterator[tuple[str, np.ndarray]]:
-    """Yields the tensors of a checkpoint, without a prefix, from parameters whose layers are stacked."""
+def export(
+    table: Table, config: Any, parameters: Mapping[str, np.ndarray], prefix: str = ""
+) -> Iterator[tuple[str, np.ndarray]]:
+    """Yields the tensors of a checkpoint from parameters whose layers are stacked. prefix: one of the table's."""
     sizes = table.sizes(config)
     sources: dict[str, list[tuple[Rule, int | None]]] = {}
     for rule, name, layer in table.names(config, parameters):
-        sources.setdefault(name, []).append((rule, layer))
+        sources.setdefault(full(prefix, name), []).append((rule, layer))
     for name, parts in sources.items():
         whole = [
             rule.backward(parameters[rule.target] if layer is None else parameters[rule.target][layer], sizes)
             for rule, layer in parts
         ]
         yield name, np.concatenate(whole) if len(whole) > 1 else whole[0]
+
+
+def full(prefix: str, name: str) -> str:
+    """Returns the name of a tensor behind the prefix of a task class, unless the name stands outside it."""
+    return name[1:] if name.startswith("/") else prefix + name
 
 
 def _axes(dims: str) -> list[str]:

@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 from jax.sharding import Mesh
 
+from jaxembed.convert.families import static
 from jaxembed.convert.manifest import read_manifest
 from jaxembed.convert.weights import load_weights
 from jaxembed.errors import CheckpointError, InputError, ModelNotFoundError, UnsupportedModelError
@@ -163,7 +164,10 @@ def describe(
     recipe = read_recipe(folder, config_json, pooling=family.pooling)
     if pooling_mode is not None:
         recipe = recipe.with_pooling(pooling_mode)
-    words = Tokenizer.load(find_model(tokenizer, **hub) if tokenizer else folder, lowercase=recipe.lowercase)
+    place = folder / getattr(config, "place", "")
+    words = Tokenizer.load(find_model(tokenizer, **hub) if tokenizer else place, lowercase=recipe.lowercase)
+    if family.bare:
+        words = words.bare()
     max_length = _max_length(recipe, words, config, max_model_len)
     return Description(name or DEFAULT, folder, config_json, family, config, recipe, words, max_length)
 
@@ -187,12 +191,17 @@ def find_model(
         name = DEFAULT
     path = Path(name).expanduser()
     if path.is_dir():
-        if not (path / "config.json").is_file():
+        if not _is_model(path):
             raise ModelNotFoundError(f"{name} is not a model folder: it has no config.json.")
         return path
     if path.exists() or name.startswith((".", "/", "~")) or name.count("/") > 1:
         raise ModelNotFoundError(f"there is no model folder {name}.")
     return _snapshot(name, revision=revision, token=token, cache_dir=cache_dir, local_files_only=local_files_only)
+
+
+def _is_model(folder: Path) -> bool:
+    """Static embeddings have no config.json: their modules say what they are."""
+    return (folder / "config.json").is_file() or static.describe(folder) is not None
 
 
 def _embedded() -> Path | None:
@@ -224,7 +233,7 @@ def _snapshot(name: str, **options: Any) -> Path:
             f"there is no folder {name!r}, no such model in the local cache, and the hub cannot be reached; "
             "give the path of a folder, or run without a model name for the embedded default."
         ) from None
-    if not (folder / "config.json").is_file():
+    if not _is_model(folder):
         raise ModelNotFoundError(f"the repository {name!r} holds no model: it has no config.json.")
     return folder
 
@@ -245,7 +254,7 @@ def read_config(folder: Path, overrides: Overrides | None) -> ConfigDict:
     """Returns `config.json` with `overrides` applied: nested dicts merged, or whatever the function returns."""
     path = folder / "config.json"
     try:
-        config = ConfigDict(json.loads(path.read_text(encoding="utf-8")))
+        config = ConfigDict(static.describe(folder) or json.loads(path.read_text(encoding="utf-8")))
     except (ValueError, TypeError) as error:
         raise CheckpointError(f"{path} is not a JSON object: {error}.") from None
     if overrides is None:

@@ -36,7 +36,7 @@ _ACTIVATIONS = {
     "Sigmoid": "sigmoid",
     "Mish": "mish",
 }
-_MODULES = ("Transformer", "Pooling", "Dense", "LayerNorm", "Normalize", "Dropout")
+_MODULES = ("Transformer", "StaticEmbedding", "Pooling", "Dense", "LayerNorm", "Normalize", "Dropout")
 
 
 @dataclass(frozen=True)
@@ -106,6 +106,9 @@ class _Reading:
 def _without_modules(reading: _Reading, config: Mapping[str, Any], pooling: str) -> Recipe:
     """What `pooling` in `config.json` says, as llama-nemotron-embed has it, else the default of the family."""
     said = config.get("pooling")
+    if config.get("model_type") == "model2vec":
+        reading.fact("normalised", "yes" if config.get("normalize") else "no", "config.json")
+        return Recipe(modes=("mean",), normalise=bool(config.get("normalize")))
     if said is None:
         reading.fact("pooling", pooling, "the default of this family: there is no modules.json")
         return Recipe(modes=(pooling,))
@@ -126,8 +129,11 @@ def _from_modules(reading: _Reading, modules: list[Any]) -> Recipe:
         name = type_.rsplit(".", 1)[-1]
         if not type_.startswith("sentence_transformers.") or name not in _MODULES:
             raise UnsupportedModelError(f"the module {type_} is not supported; supported are {', '.join(_MODULES)}.")
-        if (number == 0) != (name == "Transformer"):
+        if (number == 0) != (name in ("Transformer", "StaticEmbedding")):
             raise UnsupportedModelError("modules.json is not supported: it must begin with its one Transformer.")
+        if name == "StaticEmbedding":
+            reading.fact("pooling", "mean", "modules.json: a StaticEmbedding")
+            recipe = Recipe(modes=("mean",))
         if name == "Transformer" and place:
             raise UnsupportedModelError(f"modules.json keeps its Transformer in {place}; only the main folder is supported.")
         if name == "Pooling":

@@ -19,7 +19,8 @@ class Family:
     architectures: the names in `config.json` that mean this family. model_type: its key when no architecture is given.
     module, config, rules: "module:name" of the Flax module, the function from `config.json` to its config, and the weight
     rules, imported only when needed. pooling: how texts are pooled where no file says it. when: what the config must look like,
-    for names that several families share. examples: public checkpoints. reference: what parity is measured against.
+    for names that several families share. bare: whether texts get no special tokens. examples: public checkpoints. reference:
+    what parity is measured against.
     """
 
     name: str
@@ -30,6 +31,7 @@ class Family:
     rules: str
     pooling: str = "mean"
     when: Callable[[Mapping[str, Any]], bool] | None = None
+    bare: bool = False
     examples: str = ""
     reference: str = ""
 
@@ -90,12 +92,87 @@ def _decoder(name: str, model_type: str, prefix: str, config: str, rules: str = 
     )
 
 
+def _rotary(name: str, model_type: str, architectures: tuple[str, ...], config: str, rules: str, **more: Any) -> Family:
+    return Family(
+        name,
+        model_type,
+        architectures,
+        "jaxembed.models.rotary_bert:RotaryBert",
+        f"jaxembed.convert.families.rotary_bert:{config}",
+        f"jaxembed.convert.families.rotary_bert:{rules}",
+        **more,
+    )
+
+
 def _is_gritlm(config: Mapping[str, Any]) -> bool:
     return "GritLM" in (config.get("architectures") or []) or "gritlm" in str(config.get("auto_map", "")).lower()
 
 
+def _tasks(*prefixes: str) -> tuple[str, ...]:
+    return tuple(prefix + task for prefix in prefixes for task in _TASKS)
+
+
 # Where two rows share a name, the one with a `when` stands first.
 FAMILIES = (
+    _rotary(
+        "jina v3",
+        "jina_embeddings_v3",
+        ("XLMRobertaLoRA", "ColBERTJinaRobertaModel", *_tasks("JinaEmbeddingsV3")),
+        "read_jina3",
+        "JINA3",
+        examples="jina-embeddings-v3",
+        reference="transformers `JinaEmbeddingsV3Model`, with the task's adapter merged into its weights",
+    ),
+    _rotary(
+        "jina v3 (XLM-RoBERTa)",
+        "xlm-roberta",
+        _tasks("XLMRoberta"),
+        "read_jina3",
+        "JINA3",
+        when=lambda config: config.get("position_embedding_type") == "rotary",
+        examples="jina-embeddings-v3 as its config.json names it, jina-colbert-v2",
+        reference="transformers `JinaEmbeddingsV3Model`, with the task's adapter merged into its weights",
+    ),
+    _rotary(
+        "jina v2",
+        "bert",
+        _tasks("JinaBert", "Bert"),
+        "read_jina2",
+        "JINA2",
+        when=lambda config: config.get("position_embedding_type") == "alibi",
+        examples="jina-embeddings-v2-base-en",
+        reference="our own, of 60 lines in torch",
+    ),
+    _rotary(
+        "GTE (NewModel)",
+        "new",
+        _tasks("New"),
+        "read_gte",
+        "GTE",
+        pooling="cls",
+        when=lambda config: "pack_qkv" in config,
+        examples="gte-multilingual-base, gte-large-en-v1.5",
+        reference="transformers `GteModel`",
+    ),
+    _rotary(
+        "GTE",
+        "gte",
+        _tasks("GteNew", "Gte"),
+        "read_gte",
+        "GTE",
+        pooling="cls",
+        examples="gte-multilingual-base, snowflake-arctic-embed-m-v2.0",
+        reference="transformers `GteModel`",
+    ),
+    _rotary(
+        "NomicBERT",
+        "nomic_bert",
+        _tasks("NomicBert"),
+        "read_nomic",
+        "NOMIC",
+        examples="nomic-embed-text-v1.5, nomic-embed-text-v2-moe, snowflake-arctic-embed-m-long, CodeRankEmbed",
+        reference="transformers `NomicBertModel`; for v2-moe our own, of 60 lines in torch",
+    ),
     _bert(
         "BERT",
         "bert",
@@ -111,6 +188,47 @@ FAMILIES = (
     _bert("ELECTRA", "electra", "Electra", "read_electra", "ELECTRA", examples="electra-small-discriminator"),
     _bert("ALBERT", "albert", "Albert", "read_albert", "ALBERT", examples="paraphrase-albert-small-v2"),
     _bert("ERNIE", "ernie", "Ernie", "read_ernie", "ERNIE", examples="text2vec-base-chinese-sentence"),
+    Family(
+        "ModernBERT",
+        "modernbert",
+        _tasks("ModernBert"),
+        "jaxembed.models.modernbert:ModernBert",
+        "jaxembed.convert.families.modernbert:read",
+        "jaxembed.convert.families.modernbert:RULES",
+        examples="gte-modernbert-base, modernbert-embed-base, GTE-ModernColBERT-v1",
+        reference="transformers `ModernBertModel`",
+    ),
+    Family(
+        "T5 encoder",
+        "t5",
+        ("T5EncoderModel", "T5ForConditionalGeneration", "T5Model", "MT5EncoderModel", "MT5ForConditionalGeneration"),
+        "jaxembed.models.t5:T5",
+        "jaxembed.convert.families.t5:read",
+        "jaxembed.convert.families.t5:RULES",
+        examples="sentence-t5-base, gtr-t5-base, instructor-large",
+        reference="transformers `T5EncoderModel`",
+    ),
+    Family(
+        "DeBERTa v2, v3",
+        "deberta-v2",
+        _tasks("DebertaV2"),
+        "jaxembed.models.deberta:Deberta",
+        "jaxembed.convert.families.deberta:read",
+        "jaxembed.convert.families.deberta:RULES",
+        examples="mxbai-rerank-base-v1, deberta-v3-base",
+        reference="transformers `DebertaV2Model`",
+    ),
+    Family(
+        "Static embeddings",
+        "model2vec",
+        ("StaticEmbedding", "StaticModel"),
+        "jaxembed.models.static:Static",
+        "jaxembed.convert.families.static:read",
+        "jaxembed.convert.families.static:RULES",
+        bare=True,
+        examples="static-retrieval-mrl-en-v1, potion-base-8M",
+        reference="sentence-transformers `StaticEmbedding`",
+    ),
     _decoder(
         "GritLM",
         "gritlm",
@@ -161,6 +279,11 @@ FAMILIES = (
     ),
     _decoder("Phi-3", "phi3", "Phi3", "phi3", "PHI3", examples='any Phi-3 with convert="embed"'),
     _decoder("OLMo 2", "olmo2", "Olmo2", "olmo2", "OLMO2", examples='any OLMo 2 with convert="embed"'),
+    _decoder("OLMo 3", "olmo3", "Olmo3", "olmo3", "OLMO2", examples='any OLMo 3 with convert="embed"'),
+    _decoder("ERNIE 4.5", "ernie4_5", "Ernie4_5", "ernie45", examples='any dense ERNIE 4.5 with convert="embed"'),
+    _decoder("Helium", "helium", "Helium", "helium", examples='any Helium with convert="embed"'),
+    _decoder("Seed-OSS", "seed_oss", "SeedOss", "seed_oss", examples='any Seed-OSS with convert="embed"'),
+    _decoder("Arcee", "arcee", "Arcee", "arcee", "ARCEE", examples='any Arcee with convert="embed"'),
     _decoder("Granite", "granite", "Granite", "granite", examples='any Granite with convert="embed"'),
     _decoder("GLM", "glm", "Glm", "glm", "GLM", examples='any GLM with convert="embed"'),
     _decoder("GLM-4", "glm4", "Glm4", "glm4", "GLM4", examples='any GLM-4 with convert="embed"'),
@@ -174,8 +297,8 @@ _ANY_DECODER = _decoder("Llama-like decoder", "", "", "llama")
 
 
 def supported() -> str:
-    """Returns the supported architectures as one line for a message."""
-    return ", ".join(name for family in FAMILIES for name in family.architectures[:2])
+    """Returns the supported architectures as one line for a message, each once, without its further task classes."""
+    return ", ".join(sorted({name for family in FAMILIES for name in family.architectures if name.endswith("Model")}))
 
 
 def find(config: Mapping[str, Any]) -> Family:

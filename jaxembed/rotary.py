@@ -46,6 +46,11 @@ class Rotary:
         own = dict(numbers)
         scaling = own.pop("rope_type", None) or own.pop("type", None) or "default"
         own.pop("type", None)
+        nested = [key for key, value in own.items() if isinstance(value, Mapping)]
+        if nested:
+            raise UnsupportedModelError(
+                f"rope parameters of their own for {', '.join(nested)} are not supported for this model."
+            )
         if scaling not in SCALINGS:
             raise UnsupportedModelError(f"the rope type {scaling!r} is not supported; supported are {', '.join(SCALINGS)}.")
         if own.get("mixed_b") is not None:

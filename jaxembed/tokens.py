@@ -74,6 +74,13 @@ class Tokenizer:
             rust = _converted(folder)
         return cls(rust, config=config, chat_template=_chat_template(folder, config), lowercase=lowercase)
 
+    def bare(self) -> "Tokenizer":
+        """Returns a tokenizer that adds no special tokens, and knows no longest text: what static embeddings want."""
+        rust = tokenizers.Tokenizer.from_str(self._rust.to_str())
+        rust.post_processor = processors.TemplateProcessing(single="$A", pair="$A $B:1", special_tokens=[])
+        config = {key: value for key, value in self.config.items() if key != "model_max_length"}
+        return Tokenizer(rust, config=config, chat_template=self.chat_template, lowercase=self._lowercase)
+
     def encode(
         self,
         texts: Sequence[str],

@@ -29,6 +29,7 @@ FLOORS = {
     "jaxembed.loading": 4,
     "jaxembed.recipe": 4,
     "jaxembed.registry": 4,
+    "jaxembed.choosing": 5,
     "jaxembed.engine": 5,
     "jaxembed.programs": 5,
     "jaxembed.llm": 6,

@@ -33,13 +33,16 @@ def test_hidden_states_equal_those_of_transformers(name, checkpoint):
         assert np.abs(alone - truth).max() <= 1e-5
 
 
-@pytest.mark.parametrize("name", ["backbone-qwen2", "backbone-qwen3", "backbone-bert", "backbone-qwen2-sliding"])
+SCANNED = ["qwen2", "qwen2-sliding", "bert", "albert-groups", "embeddinggemma", "modernbert", "nomic-moe", "jina3", "deberta"]
+
+
+@pytest.mark.parametrize("name", SCANNED)
 def test_scanned_layers_give_what_unrolled_ones_give(name, checkpoint):
     """What TPUs and GPUs run: stacked leaves under one scan."""
     from jaxembed.loading import load
 
-    about, expected = golden(name)
-    engine = Engine(load(str(checkpoint(name)), per_layer=False))
+    about, expected = golden(f"backbone-{name}")
+    engine = Engine(load(str(checkpoint(f"backbone-{name}")), per_layer=False))
     texts = [Text(np.array(one, np.int32)) for one in tiny.ids(about["lengths"], about["seed"])]
     for length, hidden in zip(about["lengths"], engine.run(texts, kind="hidden"), strict=True):
         assert np.abs(hidden - expected[f"hidden-{length}"]).max() <= 1e-5
@@ -76,6 +79,13 @@ def test_vectors_equal_those_of_sentence_transformers(name, checkpoint):
     if about["prompt"]:
         named = model.encode_query(about["texts"])
         np.testing.assert_array_equal(named, vectors)
+
+
+@pytest.mark.parametrize("name", sorted(cases.STATIC))
+def test_static_embeddings_equal_those_of_sentence_transformers(name, checkpoint):
+    about, expected = golden(f"static-{name}")
+    model = SentenceTransformer(str(checkpoint(f"static-{name}")))
+    assert np.abs(model.encode(about["texts"]) - expected["embeddings"]).max() <= 1e-6
 
 
 @pytest.mark.parametrize("file", sorted(GOLDENS.iterdir()), ids=lambda path: path.name)

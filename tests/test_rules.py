@@ -59,7 +59,7 @@ def test_exporting_gives_back_the_bytes_that_were_loaded(name, checkpoint):
     parameters = {".".join(str(key.key) for key in path): np.asarray(leaf) for path, leaf in leaves}
     original = load_file(folder / "model.safetensors")
     table, prefix = model.family.load(model.family.rules).layout(model.config, original, parameters)
-    exported = {prefix + tensor: value for tensor, value in rules.export(table, model.config, parameters)}
+    exported = dict(rules.export(table, model.config, parameters, prefix))
     left = set(original) - set(exported)
     assert not [tensor for tensor in left if not any(re.fullmatch(each.name, tensor) for each in table.ignored)]
     for tensor, value in exported.items():

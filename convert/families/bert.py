@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from jaxembed.convert.rules import Ignore, Rule, Table
+from jaxembed.convert.rules import Ignore, Rule, Table, linear, norm
 from jaxembed.errors import UnsupportedModelError
 from jaxembed.layers import activation
 from jaxembed.models.bert import BertConfig
@@ -101,18 +101,6 @@ def read_distilbert(config: Mapping[str, Any]) -> BertConfig:
     )
 
 
-def _linear(source: str, target: str, dims: str) -> tuple[Rule, Rule]:
-    """A weight, stored [outputs, inputs], and its bias; dims: of the outputs, then of the inputs."""
-    outputs, inputs = dims.split(", ")
-    bias = f"{outputs} -> {outputs.strip('()')}" if "(" in outputs else outputs
-    to = f"{inputs.strip('()')} {outputs.strip('()')}"
-    return Rule(f"{source}.weight", f"{target}.w", f"{outputs} {inputs} -> {to}"), Rule(f"{source}.bias", f"{target}.b", bias)
-
-
-def _norm(source: str, target: str, dims: str = "d") -> tuple[Rule, Rule]:
-    return Rule(f"{source}.weight", f"{target}.scale", dims), Rule(f"{source}.bias", f"{target}.bias", dims)
-
-
 def _table(layer: str, names: Mapping[str, str], prefixes: tuple[str, ...], *more: Rule) -> Table:
     """The tables of all these families: `layer` comes before the names of a layer's parts."""
     parts = {part: f"{layer}.{name}" for part, name in names.items()}
@@ -121,13 +109,13 @@ def _table(layer: str, names: Mapping[str, str], prefixes: tuple[str, ...], *mor
             Rule("embeddings.word_embeddings.weight", "embeddings.words", "v e"),
             Rule("embeddings.position_embeddings.weight", "embeddings.positions", "p e"),
             Rule("embeddings.token_type_embeddings.weight", "embeddings.types", "y e"),
-            *_norm("embeddings.LayerNorm", "embeddings.norm", "e"),
-            *(rule for part in "qkv" for rule in _linear(parts[part], f"layers.{part}", "(n h), d")),
-            *_linear(parts["out"], "layers.out", "d, (n h)"),
-            *_norm(parts["attention_norm"], "layers.attention_norm"),
-            *_linear(parts["up"], "layers.up", "f, d"),
-            *_linear(parts["down"], "layers.down", "d, f"),
-            *_norm(parts["mlp_norm"], "layers.mlp_norm"),
+            *norm("embeddings.LayerNorm", "embeddings.norm", "e"),
+            *(rule for part in "qkv" for rule in linear(parts[part], f"layers.{part}", "n h", "d")),
+            *linear(parts["out"], "layers.out", "d", "n h"),
+            *norm(parts["attention_norm"], "layers.attention_norm"),
+            *linear(parts["up"], "layers.up", "f", "d"),
+            *linear(parts["down"], "layers.down", "d", "f"),
+            *norm(parts["mlp_norm"], "layers.mlp_norm"),
             *more,
         ),
         ignored=(
@@ -206,12 +194,12 @@ ERNIE = _table(
     ("", "ernie.", "bert."),
     Rule("embeddings.task_type_embeddings.weight", "embeddings.tasks", "z e"),
 )
-ELECTRA = _table("encoder.layer.{i}", _BERT, ("", "electra."), *_linear("embeddings_project", "embeddings.projection", "d, e"))
+ELECTRA = _table("encoder.layer.{i}", _BERT, ("", "electra."), *linear("embeddings_project", "embeddings.projection", "d", "e"))
 ALBERT = _table(
     "encoder.albert_layer_groups.{i}.albert_layers.0",
     _ALBERT,
     ("", "albert."),
-    *_linear("encoder.embedding_hidden_mapping_in", "embeddings.projection", "d, e"),
+    *linear("encoder.embedding_hidden_mapping_in", "embeddings.projection", "d", "e"),
 )
 DISTILBERT = _table("transformer.layer.{i}", _DISTILBERT, ("", "distilbert."))
 MPNET = _table("encoder.layer.{i}", _MPNET, ("", "mpnet."), Rule("encoder.relative_attention_bias.weight", "distances", "b n"))

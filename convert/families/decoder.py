@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from jaxembed.convert.rules import Ignore, Rule, Table, fused
+from jaxembed.convert.rules import Ignore, Rule, Table, fused, linear, norm
 from jaxembed.models.decoder import DecoderConfig
 
 _LAYER = "layers.{i}."
@@ -25,41 +25,26 @@ def _sizes(config: DecoderConfig) -> Mapping[str, int]:
     }
 
 
-def _projection(name: str, target: str, heads: str) -> list[Rule]:
-    return [
-        Rule(f"{_ATTENTION}{name}.weight", f"layers.{target}.w", f"({heads} h) d -> d {heads} h"),
-        Rule(f"{_ATTENTION}{name}.bias", f"layers.{target}.b", f"({heads} h) -> {heads} h"),
-    ]
-
-
-def _linear(name: str, target: str, dims: str) -> list[Rule]:
-    """dims: outputs, then inputs."""
-    outputs, inputs = dims.split()
-    return [
-        Rule(f"{_MLP}{name}.weight", f"layers.{target}.w", f"{outputs} {inputs} -> {inputs} {outputs}"),
-        Rule(f"{_MLP}{name}.bias", f"layers.{target}.b", outputs),
-    ]
-
-
-def _norm(source: str, target: str, dims: str = "d") -> list[Rule]:
-    return [Rule(f"{source}.weight", f"{target}.scale", dims), Rule(f"{source}.bias", f"{target}.bias", dims)]
-
-
 def _norms(**names: str) -> list[Rule]:
     """target=source, of the norms that a layer has around its parts."""
-    return [rule for target, source in names.items() for rule in _norm(_LAYER + source, f"layers.{target}")]
+    return [rule for target, source in names.items() for rule in norm(_LAYER + source, f"layers.{target}")]
 
 
-_QKV = [*_projection("q_proj", "q", "n"), *_projection("k_proj", "k", "k"), *_projection("v_proj", "v", "k")]
-_OUT = [
-    Rule(_ATTENTION + "o_proj.weight", "layers.out.w", "d (n h) -> n h d"),
-    Rule(_ATTENTION + "o_proj.bias", "layers.out.b", "d"),
-]
-_QK_NORM = [*_norm(_ATTENTION + "q_norm", "layers.q_norm", "h"), *_norm(_ATTENTION + "k_norm", "layers.k_norm", "h")]
-_GATED = [*_linear("gate_proj", "gate", "f d"), *_linear("up_proj", "up", "f d"), *_linear("down_proj", "down", "d f")]
+def _attention(name: str, target: str, outputs: str, inputs: str) -> tuple[Rule, Rule]:
+    return linear(_ATTENTION + name, f"layers.{target}", outputs, inputs)
+
+
+def _mlp(name: str, target: str, outputs: str, inputs: str) -> tuple[Rule, Rule]:
+    return linear(_MLP + name, f"layers.{target}", outputs, inputs)
+
+
+_QKV = [*_attention("q_proj", "q", "n h", "d"), *_attention("k_proj", "k", "k h", "d"), *_attention("v_proj", "v", "k h", "d")]
+_OUT = [*_attention("o_proj", "out", "d", "n h")]
+_QK_NORM = [*norm(_ATTENTION + "q_norm", "layers.q_norm", "h"), *norm(_ATTENTION + "k_norm", "layers.k_norm", "h")]
+_GATED = [*_mlp("gate_proj", "gate", "f", "d"), *_mlp("up_proj", "up", "f", "d"), *_mlp("down_proj", "down", "d", "f")]
 _GATE_UP = [
     *fused(_MLP + "gate_up_proj.weight", ("layers.gate.w", "f d -> d f"), ("layers.up.w", "f d -> d f")),
-    *_linear("down_proj", "down", "d f"),
+    *_mlp("down_proj", "down", "d", "f"),
 ]
 _LLAMA_NORMS = _norms(attention_norm="input_layernorm", mlp_norm="post_attention_layernorm")
 
@@ -69,8 +54,8 @@ def _table(*rules: list[Rule]) -> Table:
         rules=(
             Rule("embed_tokens.weight", "words", "v d"),
             *(rule for some in rules for rule in some),
-            *_norm("norm", "norm"),
-            Rule("linear.weight", "linear.w", "e d -> d e"),
+            *norm("norm", "norm"),
+            Rule("/linear.weight", "linear.w", "e d -> d e"),
         ),
         ignored=(
             Ignore(r"lm_head\..*|score\..*", because="the heads come after the hidden states"),
@@ -83,6 +68,7 @@ def _table(*rules: list[Rule]) -> Table:
 
 
 LLAMA = _table(_LLAMA_NORMS, _QKV, _QK_NORM, _OUT, _GATED)
+ARCEE = _table(_LLAMA_NORMS, _QKV, _OUT, [*_mlp("up_proj", "up", "f", "d"), *_mlp("down_proj", "down", "d", "f")])
 PHI3 = _table(
     _LLAMA_NORMS,
     list(
@@ -103,11 +89,11 @@ GLM4 = _table(
 OLMO2 = _table(
     _norms(attention_end="post_attention_layernorm", mlp_end="post_feedforward_layernorm"),
     _QKV,
-    [*_norm(_ATTENTION + "q_norm", "layers.q_norm", "a"), *_norm(_ATTENTION + "k_norm", "layers.k_norm", "b")],
+    [*norm(_ATTENTION + "q_norm", "layers.q_norm", "a"), *norm(_ATTENTION + "k_norm", "layers.k_norm", "b")],
     _OUT,
     _GATED,
 )
-STARCODER2 = _table(_LLAMA_NORMS, _QKV, _OUT, [*_linear("c_fc", "up", "f d"), *_linear("c_proj", "down", "d f")])
+STARCODER2 = _table(_LLAMA_NORMS, _QKV, _OUT, [*_mlp("c_fc", "up", "f", "d"), *_mlp("c_proj", "down", "d", "f")])
 GEMMA2 = _table(
     _norms(
         attention_norm="input_layernorm",

@@ -136,6 +136,40 @@ def olmo2(config: Config) -> DecoderConfig:
     return read(config, qk_norm="all", before=False, after=True)
 
 
+def olmo3(config: Config) -> DecoderConfig:
+    """OLMo 3: an OLMo 2 in which three of four layers slide, and only the full ones may be scaled."""
+    count, window = config["num_hidden_layers"], config.get("sliding_window", 4096)
+    kinds = _types(config, ["sliding_attention" if (i + 1) % 4 else "full_attention" for i in range(count)])
+    width = config.get("head_dim") or config["hidden_size"] // config["num_attention_heads"]
+    local, full = _two_rotaries(config, width, local=500_000.0, full=500_000.0)
+    layers = {"sliding_attention": Kind(window - 1, None, local), "full_attention": Kind(None, None, full)}
+    return read(config, kinds=tuple(layers[kind] for kind in kinds), qk_norm="all", before=False, after=True)
+
+
+def ernie45(config: Config) -> DecoderConfig:
+    """ERNIE 4.5: a Llama whose heads turn in neighbouring pairs."""
+    bias = bool(config.get("use_bias"))
+    rotary = Rotary.from_config(config, config.get("head_dim") or 128, theta=500_000.0)
+    return read(config, rotary=rotary, head_width=128, interleaved=True, qkv_bias=bias, out_bias=bias, mlp_bias=bias)
+
+
+def helium(config: Config) -> DecoderConfig:
+    """Helium: another Llama whose heads turn in neighbouring pairs."""
+    rotary = Rotary.from_config(config, config.get("head_dim") or 128, theta=100_000.0)
+    return read(config, rotary=rotary, head_width=128, interleaved=True, out_bias=False, mlp_bias=bool(config.get("mlp_bias")))
+
+
+def seed_oss(config: Config) -> DecoderConfig:
+    """Seed-OSS: a Llama with biases on q, k and v, and one on the output only if `attention_out_bias` says so."""
+    out = bool(config.get("attention_out_bias"))
+    return read(config, head_width=128, out_bias=out, mlp_bias=bool(config.get("mlp_bias")))
+
+
+def arcee(config: Config) -> DecoderConfig:
+    """Arcee: a Llama whose MLP has no gate."""
+    return read(config, gated=False, mlp_bias=bool(config.get("mlp_bias")))
+
+
 def granite(config: Config) -> DecoderConfig:
     """Granite: multipliers on embeddings, attention and what each part adds."""
     return read(
@@ -204,7 +238,7 @@ def gemma3(config: Config) -> DecoderConfig:
     both_ways = bool(config.get("use_bidirectional_attention"))
     if config.get("attn_logit_softcapping") is not None:
         raise UnsupportedModelError("attn_logit_softcapping is not supported for Gemma 3, whose reference ignores it.")
-    local, full = _gemma3_rotaries(config, width)
+    local, full = _two_rotaries(config, width, local=10_000.0, full=1_000_000.0)
     reach = window // 2 if both_ways else window - 1
     sliding = Kind(reach, reach if both_ways else None, local)
     return read(
@@ -219,14 +253,17 @@ def gemma3(config: Config) -> DecoderConfig:
     )
 
 
-def _gemma3_rotaries(config: Config, width: int) -> tuple[Rotary, Rotary]:
-    """The ropes of sliding and full layers; before transformers 5 only the full ones were scaled."""
+def _two_rotaries(config: Config, width: int, *, local: float, full: float) -> tuple[Rotary, Rotary]:
+    """The ropes of sliding and full layers, by their default bases; before transformers 5 only the full ones were scaled."""
     if isinstance((config.get("rope_parameters") or {}).get("full_attention"), Mapping):
-        kinds = ("sliding_attention", 10_000.0), ("full_attention", 1_000_000.0)
-        local, full = (Rotary.from_config(config, width, theta=theta, kind=kind) for kind, theta in kinds)
-        return local, full
-    longest, theta = config["max_position_embeddings"], float(config.get("rope_local_base_freq") or 10_000.0)
-    return Rotary.scaled({}, width, theta, longest), Rotary.from_config(config, width, theta=1_000_000.0)
+        return (
+            Rotary.from_config(config, width, theta=local, kind="sliding_attention"),
+            Rotary.from_config(config, width, theta=full, kind="full_attention"),
+        )
+    near = config.get("rope_local_base_freq") or local
+    return Rotary.scaled({}, width, float(near), config["max_position_embeddings"]), Rotary.from_config(
+        config, width, theta=full
+    )
 
 
 def smollm3(config: Config) -> DecoderConfig:

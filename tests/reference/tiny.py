@@ -1,7 +1,8 @@
 """Tiny random checkpoints in the layout of public ones, drawn from a seed: the same bytes with torch and without.
 
-A spec says everything: {"seed", "files": {path: JSON}, "tensors": {safetensors path: {name: shape}}}. The reference side makes
-one by saving with the real classes; both sides write it out with `write`. Needs numpy, safetensors and tokenizers only.
+A spec says everything: {"seed", "files": {path: JSON}, "tensors": {safetensors path: {name: shape}}}, and for some "decoder"
+(which tokenizer), "norms" (what their scales lie around), "tokenizer" (its folder). The reference side makes one by saving with
+the real classes; both sides write it out with `write`. Needs numpy, safetensors and tokenizers only.
 """
 
 import json
@@ -30,7 +31,7 @@ def write(spec: dict, folder: Path) -> Path:
         save_file(
             {tensor: draw(rng, tensor, shape, spec.get("norms", 1)) for tensor, shape in sorted(shapes.items())}, folder / name
         )
-    write_tokenizer(folder, decoder=spec.get("decoder", False))
+    write_tokenizer(folder / spec.get("tokenizer", ""), decoder=spec.get("decoder", False))
     return folder
 
 

@@ -29,8 +29,9 @@ def spec_of(folder: Path, seed: int, extra: dict, decoder: bool) -> dict:
     for path in sorted(folder.rglob("*.json")):
         if "tokenizer" not in path.name and path.name not in ("special_tokens_map.json", "vocab.json"):
             files[path.relative_to(folder).as_posix()] = json.loads(path.read_text())
-    files["config.json"].update(extra)
-    files["config.json"].pop("transformers_version", None)
+    if "config.json" in files:
+        files["config.json"].update(extra)
+        files["config.json"].pop("transformers_version", None)
     if "config_sentence_transformers.json" in files:
         files["config_sentence_transformers.json"].pop("__version__", None)
     tensors = {}
@@ -57,6 +58,16 @@ def backbone(name: str, scratch: Path) -> tuple[dict, dict[str, np.ndarray]]:
     if case.public is not None:
         spec["files"]["config.json"] = case.public
     return {"spec": spec, "lengths": list(case.lengths), "seed": 1, "class": case.real}, arrays
+
+
+def static(name: str, scratch: Path) -> tuple[dict, dict[str, np.ndarray]]:
+    """Static embeddings as sentence-transformers saves them, or as model2vec does."""
+    modules = [st.StaticEmbedding(tiny.whole_words(), embedding_dim=24), st.Normalize()]
+    SentenceTransformer(modules=modules).save_pretrained(str(scratch / "saved"), create_model_card=False)
+    spec = spec_of(scratch / "saved", len(name), {}, decoder=False) | cases.STATIC[name]
+    model = SentenceTransformer(str(tiny.write(spec, scratch / "drawn")), device="cpu")
+    texts = tiny.texts(cases.TEXT_LENGTHS[1:], seed=2)
+    return {"spec": spec, "texts": texts, "prompt": None}, {"embeddings": model.encode(texts)}
 
 
 def pipeline(name: str, scratch: Path) -> tuple[dict, dict[str, np.ndarray]]:
@@ -89,7 +100,7 @@ def pipeline(name: str, scratch: Path) -> tuple[dict, dict[str, np.ndarray]]:
 def main(out: Path, only: list[str]) -> None:
     torch.set_num_threads(2)
     out.mkdir(parents=True, exist_ok=True)
-    for make, names in ((backbone, cases.BACKBONES), (pipeline, cases.PIPELINES)):
+    for make, names in ((backbone, cases.BACKBONES), (pipeline, cases.PIPELINES), (static, cases.STATIC)):
         for name in only or names:
             if name not in names:
                 continue
