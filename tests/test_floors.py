@@ -14,6 +14,7 @@ FLOORS = {
     "jaxembed.heads": 1,
     "jaxembed.packed": 1,
     "jaxembed.prompts": 1,
+    "jaxembed.chat": 1,
     "jaxembed.batching": 1,
     "jaxembed.tokens": 1,
     "jaxembed.quantization": 1,
@@ -28,6 +29,8 @@ FLOORS = {
     "jaxembed.registry": 4,
     "jaxembed.engine": 5,
     "jaxembed.programs": 5,
+    "jaxembed.lanes": 5,
+    "jaxembed.scheduler": 5,
     "jaxembed.llm": 6,
     "jaxembed.sentence_transformer": 6,
     "jaxembed.cli": 7,
@@ -36,6 +39,7 @@ FLOORS = {
 }
 # Imported before any model is loaded, so that `import jaxembed` and `jaxembed --help` stay quick.
 LIGHT = ["errors", "config", "outputs", "batching", "heads", "prompts", "tokens", "recipe", "quantization", "similarity"]
+LIGHT += ["chat", "lanes", "scheduler"]
 HEAVY = {"jax", "flax", "transformers", "orbax", "torch"}
 
 
