@@ -56,9 +56,15 @@ class Engine:
 
     def warm_up(self, kinds: Sequence[str] = ("embed",)) -> None:
         """Compiles every program that a text of any allowed length can need."""
-        for kind in kinds:
-            for shape in self.table.shapes(self.max_length):
-                self._programs.compile(kind, shape)
+        for _ in self.warm_up_steps(kinds):
+            pass
+
+    def warm_up_steps(self, kinds: Sequence[str] = ("embed",)) -> Iterator[int]:
+        """The same, yielding after each program how many are done."""
+        wanted = [(kind, shape) for kind in kinds for shape in self.table.shapes(self.max_length)]
+        for done, (kind, shape) in enumerate(wanted, 1):
+            self._programs.compile(kind, shape)
+            yield done
 
     def prepare(self, kind: str) -> None:
         """Compiles the one program that can hold any row of this kind, so that no text waits for a compiler after it."""

@@ -241,10 +241,11 @@ class LLM:
                 raise InputTypeError(f"pooling_params must be a PoolingParams or a list of them, not {type(params).__name__}.")
             if len(params) != count:
                 raise InputError(f"The lengths of prompts ({count}) and params ({len(params)}) must be the same.")
-            return [self._resolved(one, task) for one in params]
-        return [self._resolved(params or PoolingParams(), task)] * count
+            return [self.resolve(one, task) for one in params]
+        return [self.resolve(params or PoolingParams(), task)] * count
 
-    def _resolved(self, params: PoolingParams, task: str) -> PoolingParams:
+    def resolve(self, params: PoolingParams, task: str) -> PoolingParams:
+        """Returns `params` for `task` with this model's defaults filled in. Raises `InputError` for what it cannot do."""
         model = self.engine.model
         return params.for_task(task).resolve(
             self._pooler, model=self.name, width=model.width, matryoshka=model.recipe.matryoshka

@@ -155,6 +155,11 @@ class Scheduler:
             self._admit(self._lane_for(tokens, 0), tokens, None)
 
     @property
+    def is_open(self) -> bool:
+        """Whether it takes requests at all: before `drain`."""
+        return self._open
+
+    @property
     def waiting_tokens(self) -> int:
         """Tokens that are not in flight yet."""
         return self._waiting.total()
@@ -171,7 +176,7 @@ class Scheduler:
 
     @property
     def tokens_per_second(self) -> float | None:
-        """The rate of the last rows, None before the first."""
+        """The rate of the last rows, None before the second row."""
         return self._rate_tokens / self._rate_seconds if self._rate_seconds > 0 else None
 
     def predicted_wait_seconds(self, lane: str = "bulk") -> float:
@@ -302,8 +307,9 @@ class Scheduler:
         now = time.monotonic()
         seconds = now - max(self._landed_at, begin)
         self._landed_at = now
-        self._rate_tokens += row.tokens - _FORGET * self._rate_tokens
-        self._rate_seconds += seconds - _FORGET * self._rate_seconds
+        if self.stats.rows:  # the first row may have waited for a compiler
+            self._rate_tokens += row.tokens - _FORGET * self._rate_tokens
+            self._rate_seconds += seconds - _FORGET * self._rate_seconds
         self.stats.rows += 1
         self.stats.texts += len(row.texts)
         self.stats.tokens += row.tokens
