@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from jaxembed.batching import Text
-from jaxembed.config import PoolerConfig, PoolingParams
+from jaxembed.config import PoolerConfig, PoolingParams, PoolingTask
 from jaxembed.engine import Engine, Progress
 from jaxembed.errors import InputError, InputTypeError
 from jaxembed.outputs import (
@@ -98,6 +98,11 @@ class LLM:
         if self._pooler.use_activation is None:
             self._pooler.use_activation = self.engine.model.recipe.normalise
         self.name = served_model_name or self.engine.model.name
+
+    @property
+    def task(self) -> PoolingTask:
+        """What the model is served for where a caller does not say: "embed" unless `pooler_config` says otherwise."""
+        return "token_embed" if self._pooler.task == "token_embed" else "embed"
 
     def warm_up(self, tasks: Sequence[str] = ("embed",)) -> None:
         """Compiles every program now, so that no later call waits for one."""

@@ -18,7 +18,7 @@ from jaxembed.errors import JaxEmbedError
 from jaxembed.server.errors import Problem, face_of
 from jaxembed.server.gate import Gate
 from jaxembed.server.metrics import Metrics
-from jaxembed.server.routes import openai, operations
+from jaxembed.server.routes import cohere, openai, operations, scoring, tei
 from jaxembed.server.service import Service
 
 _REF = "#/components/schemas/{model}"
@@ -43,7 +43,8 @@ def create_app(service: Service) -> FastAPI:
     )
     app.state.service, app.state.bodies = service, {}
     metrics = Metrics(service)
-    openai.add_routes(app, service)
+    for routes in (openai, cohere, scoring, tei):
+        routes.add_routes(app, service)
     operations.add_routes(app, service, metrics)
     for kind in (JaxEmbedError, ValidationError, HTTPException, OverflowError):
         app.add_exception_handler(kind, _answer)

@@ -71,10 +71,15 @@ async def read_json(request: Request) -> Any:
 
 async def read[M: BaseModel](request: Request, model: type[M]) -> M:
     """Returns the body as a `model`. Raises `HttpError`, and pydantic's error, for a body that is none."""
+    return model.model_validate(await read_object(request))
+
+
+async def read_object(request: Request) -> dict[str, Any]:
+    """Returns the body, a JSON object. Raises `HttpError` for anything else."""
     value = await read_json(request)
     if not isinstance(value, dict):
         raise HttpError(400, f"The body must be a JSON object, not {_json_name(value)}.")
-    return model.model_validate(value)
+    return value
 
 
 async def gone(request: Request) -> None:

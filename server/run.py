@@ -181,7 +181,7 @@ def _warm_up(llm: LLM) -> str:
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, transient=True, disable=not sys.stderr.isatty()) as progress:
         bar = progress.add_task("compiling", total=len(shapes))
-        for done in llm.engine.warm_up_steps():
+        for done in llm.engine.warm_up_steps((llm.task,)):
             progress.update(bar, completed=done)
     return f"{len(shapes)} programs compiled"
 

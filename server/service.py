@@ -91,6 +91,16 @@ class Service:
         self._pool.shutdown(wait=False, cancel_futures=True)
 
     @property
+    def task(self) -> str:
+        """What the model is served for: embed, or token_embed where `--pooler-config.task` says so."""
+        return self.llm.task
+
+    def check_task(self, task: str, api: str) -> None:
+        """Raises a 501 if the model is served for something else."""
+        if self.task != task:
+            raise HttpError(501, f"The model does not support {api}")
+
+    @property
     def max_length(self) -> int:
         """Tokens of the longest text."""
         return self.llm.engine.max_length
@@ -107,6 +117,12 @@ class Service:
         """Raises `InputError` for no texts, and for more than a request may hold."""
         if count > self.settings.max_items:
             raise HttpError(400, f"{field} list length {count} exceeds the limit of {self.settings.max_items}.", param=field)
+
+    def check_vocabulary(self, ids: Sequence[int]) -> None:
+        """Raises a 400 for an id that the tokenizer does not have."""
+        wrong = next((id_ for id_ in ids if not 0 <= id_ < self.tokenizer.vocab_size), None)
+        if wrong is not None:
+            raise HttpError(400, f"Token id {wrong} is out of vocabulary", param="tokens")
 
     def check_ids(self, prompts: Sequence[Prompt], agent: str) -> None:
         """Refuses token ids where they are switched off, and warns once of clients that send another tokenizer's."""
@@ -167,36 +183,53 @@ class Service:
         task: str = "embed",
         options: Mapping[str, Any] | None = None,
         prefix: str = "",
+        max_tokens: int | None = None,
         priority: int = 0,
         gone: Gone | None = None,
     ) -> Answer:
         """Returns the result of each prompt.
 
-        options: vLLM's `tokenization_kwargs`. prefix: put before prompts that are texts. priority: below 0 first, above 0
-        later, 0 by size. gone: see `Gone`. Raises what the engine and the scheduler raise.
+        options: vLLM's `tokenization_kwargs`. prefix: put before prompts that are texts. max_tokens: longer texts are an error.
+        priority: below 0 first, above 0 later, 0 by size. gone: see `Gone`. Raises what the engine and the scheduler raise.
         """
+        texts = await self.texts(prompts, params, task=task, options=options, prefix=prefix, max_tokens=max_tokens)
+        results = await self.vectors(texts, task, priority, gone)
+        return Answer(results, [len(text.ids) for text in texts])
+
+    async def texts(
+        self,
+        prompts: Sequence[Prompt],
+        params: PoolingParams,
+        *,
+        task: str,
+        options: Mapping[str, Any] | None = None,
+        prefix: str = "",
+        max_tokens: int | None = None,
+    ) -> list[Text]:
+        """Returns the prompts tokenized and checked, ready for `vectors`. Arguments are those of `run`."""
         resolved = self.llm.resolve(params, task)
         tokenization = Tokenization.read(options, max_length=self.max_length)
         size = sum(map(len, prompts))
         self.scheduler.admit(size // _CHARACTERS_PER_TOKEN)
-        if task != "embed":
-            await self._prepare(task)
-        texts = await self._off_loop(size, self._tokenize, prompts, resolved, tokenization, prefix)
-        results = await self._queued(texts, task, priority, gone)
-        return Answer(results, [len(text.ids) for text in texts])
+        return await self._off_loop(size, self._tokenize, prompts, resolved, tokenization, prefix, max_tokens)
 
     async def encode(self, prompts: Sequence[Prompt], tokenization: Tokenization) -> list[np.ndarray]:
         """Returns token ids, unchecked."""
         return await self._off_loop(sum(map(len, prompts)), tokenization.encode, self.tokenizer, prompts)
 
-    async def _off_loop(self, size: int, work: Callable[..., Any], *arguments: Any) -> Any:
+    async def _off_loop[R](self, size: int, work: Callable[..., R], *arguments: Any) -> R:
         if size <= INLINE_CHARACTERS:
             return work(*arguments)
         assert self._loop is not None
         return await self._loop.run_in_executor(self._pool, work, *arguments)
 
     def _tokenize(
-        self, prompts: Sequence[Prompt], params: PoolingParams, tokenization: Tokenization, prefix: str
+        self,
+        prompts: Sequence[Prompt],
+        params: PoolingParams,
+        tokenization: Tokenization,
+        prefix: str,
+        max_tokens: int | None,
     ) -> list[Text]:
         skip = self.tokenizer.prompt_length(prefix) if prefix and not self.recipe.include_prompt else 0
         if prefix:
@@ -205,11 +238,20 @@ class Service:
         dimensions, normalise = params.dimensions, bool(params.use_activation)
         texts = [Text(ids, min(skip, len(ids)), dimensions, normalise) for ids in encoded]
         self.llm.engine.check(texts)
+        longest = max(len(ids) for ids in encoded)
+        if max_tokens is not None and longest > max_tokens:
+            raise InputError(
+                f"Input of {longest} tokens exceeds max_tokens={max_tokens} with truncate=NONE. "
+                "Set truncate to END or START to allow truncation."
+            )
         if tokenization.cut is not None:
             self.truncated_texts += sum(len(ids) == tokenization.cut for ids in encoded)
         return texts
 
-    async def _queued(self, texts: list[Text], task: str, priority: int, gone: Gone | None) -> list[np.ndarray]:
+    async def vectors(self, texts: list[Text], task: str, priority: int, gone: Gone | None) -> list[np.ndarray]:
+        """Queues texts as one request and returns their results. Arguments are those of `run`."""
+        if task != "embed":
+            await self._prepare(task)
         assert self._loop is not None
         future: asyncio.Future[list[np.ndarray]] = self._loop.create_future()
         deadline = self.settings.request_timeout_seconds

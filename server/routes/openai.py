@@ -36,6 +36,11 @@ def add_routes(app: FastAPI, service: Service) -> None:
         summary="Vectors of texts (OpenAI)",
         tags=["embeddings"],
     )
+
+    @app.post("/classify", include_in_schema=False)
+    async def classify() -> Response:
+        raise HttpError(501, "The model does not support Classification API")
+
     add_route(
         app,
         "/pooling",
@@ -50,6 +55,7 @@ def add_routes(app: FastAPI, service: Service) -> None:
 async def embed(service: Service, request: Request, body: EmbeddingRequest) -> Response:
     """Answers `/v1/embeddings`."""
     name = service.check_model(body.model)
+    service.check_task("embed", "Embeddings API")
     answer = await _run(service, request, body, "embed")
     return _respond(request, body, answer, name, prefix="embd", item="embedding", field="embedding")
 
@@ -57,7 +63,7 @@ async def embed(service: Service, request: Request, body: EmbeddingRequest) -> R
 async def pool(service: Service, request: Request, body: PoolingRequest) -> Response:
     """Answers `/pooling`."""
     name = service.check_model(body.model)
-    task = body.task or "embed"
+    task = body.task or service.task
     if body.data is not None or task == "plugin":
         message = "No IOProcessor plugin installed. Please refer to the documentation and to the "
         raise InputError(message + "'prithvi_geospatial_mae_io_processor' offline inference example for more details.")

@@ -73,9 +73,7 @@ def add_routes(app: FastAPI, service: Service, metrics: Metrics) -> None:
     async def text(request: Request) -> Response:
         body = await read(request, DetokenizeRequest)
         service.check_model(body.model)
-        wrong = [id_ for id_ in body.tokens if not 0 <= id_ < service.tokenizer.vocab_size]
-        if wrong:
-            raise HttpError(400, f"Token id {wrong[0]} is out of vocabulary", param="tokens")
+        service.check_vocabulary(body.tokens)
         return json_response({"prompt": service.tokenizer.decode(body.tokens)})
 
     tags: list[str | Enum] = ["tokens"]
@@ -114,7 +112,7 @@ def card(service: Service, name: str) -> dict[str, Any]:
         "parent": None,
         "max_model_len": service.max_length,
         "permission": [permission],
-        "task": "embed",
+        "task": service.task,
         "dimension": model.width,
         "pooling": list(recipe.modes),
         "normalised": recipe.normalise is not False,
