@@ -6,7 +6,7 @@ demo: ## real embeddings of real text from a real model
 	@.venv/bin/python examples/demo.py
 
 test: check ## everything that runs without the reference libraries
-	@.venv/bin/python -m pytest
+	@.venv/bin/python -m pytest -n 2
 
 check: ## style and types
 	@scripts/setup.sh product

@@ -1,4 +1,4 @@
-"""A checkpoint's tensors, by name, read one at a time: safetensors in one file or in shards. Executes nothing."""
+"""A checkpoint's tensors, by name, read one at a time: safetensors or torch's files, whole or in shards. Executes nothing."""
 
 import json
 from collections.abc import Iterator
@@ -6,81 +6,100 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from safetensors import SafetensorError, safe_open
 
-from jaxembed.errors import CheckpointError, UnsupportedModelError
+from jaxembed.convert import scales
+from jaxembed.convert.safetensors_files import safetensors_tensors
+from jaxembed.convert.stored import DTYPES, Stored
+from jaxembed.convert.torch_files import torch_tensors
+from jaxembed.errors import CheckpointError
 
 SINGLE = "model.safetensors"
-INDEX = "model.safetensors.index.json"
+PICKLED = "pytorch_model.bin"
+_INDEX = ".index.json"
 
 
 class Checkpoint:
-    """The tensors of a folder. Opening it reads headers only; `read` reads one tensor."""
+    """The tensors of a folder. Opening it reads headers only; `read` reads one tensor.
+
+    files: where they are. Weights of 8 bits come back multiplied by their scales, whose names are not listed. Raises
+    `CheckpointError` for files that are missing or damaged, `UnsupportedModelError` for what is not read.
+    """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self._files: dict[str, Any] = {}
-        self._home: dict[str, str] = {}
-        for name, expected in _files(folder).items():
-            file = _open(folder / name)
-            self._files[name] = file
-            present = set(file.keys())
-            for tensor in expected if expected is not None else present:
+        config = _json(folder / "config.json") if (folder / "config.json").is_file() else {}
+        scales.check_method(config)
+        found: dict[str, Stored] = {}
+        index, shards = _shards(folder)
+        self.files = tuple(folder / name for name in shards)
+        for name, expected in shards.items():
+            present = open_tensors(folder / name)
+            for tensor in present if expected is None else expected:
                 if tensor not in present:
-                    raise CheckpointError(f"{folder / INDEX} says that {name} holds the tensor {tensor!r}, and it does not.")
-                self._home[tensor] = name
+                    raise CheckpointError(f"{folder / index} says that {name} holds the tensor {tensor!r}, and it does not.")
+                found[tensor] = present[tensor]
+        self._scales, hidden = scales.scales_of(found)
+        self._block = scales.block_size(config)
+        self._found = found
+        self._listed = set(found) - hidden
 
     def __iter__(self) -> Iterator[str]:
-        return iter(sorted(self._home))
+        return iter(sorted(self._listed))
 
     def __contains__(self, name: str) -> bool:
-        return name in self._home
+        return name in self._listed
 
     def shape(self, name: str) -> tuple[int, ...]:
         """Returns a tensor's shape without reading it."""
-        return tuple(self._files[self._home[name]].get_slice(name).get_shape())
+        return self._found[name].shape
+
+    def dtype(self, name: str) -> np.dtype:
+        """Returns the type that `read` gives a tensor, without reading it."""
+        return DTYPES["float32"] if name in self._scales else self._found[name].dtype
 
     def read(self, name: str) -> np.ndarray:
-        """Returns one tensor as it is stored; bfloat16 as `ml_dtypes.bfloat16`."""
-        try:
-            tensor: np.ndarray = self._files[self._home[name]].get_tensor(name)
-        except (SafetensorError, TypeError, AttributeError) as error:
-            raise UnsupportedModelError(
-                f"the tensor {name!r} of {self.folder} has a type that cannot be read: {error}"
-            ) from None
-        return tensor
+        """Returns one tensor as it is stored, in numpy's or ml_dtypes' type; float32 where it had a scale."""
+        tensor = self._found[name].read()
+        if name not in self._scales:
+            return tensor
+        return scales.dequantised(name, tensor, self._found[self._scales[name]].read(), self._block)
 
 
-def _files(folder: Path) -> dict[str, list[str] | None]:
-    """Returns the weight files of a folder with the tensors each shall hold, None where the file alone says so."""
-    if (folder / SINGLE).is_file():
-        return {SINGLE: None}
-    if (folder / INDEX).is_file():
-        try:
-            places = json.loads((folder / INDEX).read_text())["weight_map"]
-        except (ValueError, KeyError, TypeError):
-            raise CheckpointError(f"{folder / INDEX} is not a weight index: it should be JSON with a 'weight_map'.") from None
-        shards: dict[str, list[str] | None] = {}
-        for tensor, name in sorted(places.items()):
-            held = shards.setdefault(name, [])
-            assert held is not None
-            held.append(tensor)
-        missing = sorted(name for name in shards if not (folder / name).is_file())
-        if missing:
-            raise CheckpointError(f"{folder} lacks {', '.join(missing)}, named in {INDEX}; download the whole checkpoint.")
-        return shards
-    pickled = sorted(path.name for path in folder.glob("*.bin"))
-    if pickled:
-        raise UnsupportedModelError(
-            f"{folder} has its weights in {pickled[0]}, a pickle, and only safetensors are read; "
-            "save the checkpoint again with safe_serialization=True."
-        )
-    raise CheckpointError(f"{folder} has no weights: neither {SINGLE} nor {INDEX} is there.")
+def open_tensors(path: Path) -> dict[str, Stored]:
+    """Returns the tensors of one file by name: safetensors by its ending, else what `torch.save` writes."""
+    return safetensors_tensors(path) if path.suffix == ".safetensors" else torch_tensors(path)
 
 
-def _open(path: Path) -> Any:
+def _shards(folder: Path) -> tuple[str, dict[str, list[str] | None]]:
+    """Returns the index, and the weight files with the tensors each shall hold, None where the file alone says so."""
+    for single in (SINGLE, PICKLED):
+        if (folder / single).is_file():
+            return "", {single: None}
+        index = single + _INDEX
+        if (folder / index).is_file():
+            return index, _indexed(folder, index)
+    raise CheckpointError(f"{folder} has no weights: neither {SINGLE} nor {PICKLED} is there, whole or in shards.")
+
+
+def _indexed(folder: Path, index: str) -> dict[str, list[str] | None]:
+    places = _json(folder / index).get("weight_map")
+    if not isinstance(places, dict) or not all(isinstance(name, str) for name in places.values()):
+        raise CheckpointError(f"{folder / index} is not a weight index: it should be JSON with a 'weight_map'.")
+    shards: dict[str, list[str] | None] = {}
+    for tensor, name in sorted(places.items()):
+        held = shards.setdefault(name, [])
+        assert held is not None
+        held.append(tensor)
+    # A name with a path in it could lead out of the folder.
+    missing = sorted(name for name in shards if Path(name).name != name or not (folder / name).is_file())
+    if missing:
+        raise CheckpointError(f"{folder} lacks {', '.join(missing)}, named in {index}; download the whole checkpoint.")
+    return shards
+
+
+def _json(path: Path) -> dict[str, Any]:
     try:
-        return safe_open(path, framework="np")
-    except (SafetensorError, OSError) as error:
-        size = path.stat().st_size
-        raise CheckpointError(f"{path} is not a whole safetensors file ({size:,} bytes: {error}); download it again.") from None
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError:
+        content = None
+    return content if isinstance(content, dict) else {}

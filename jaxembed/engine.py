@@ -15,8 +15,9 @@ import numpy as np
 
 from jaxembed import batching
 from jaxembed.batching import Row, Text
+from jaxembed.choosing import Chooser
 from jaxembed.errors import InputError
-from jaxembed.kernels_pallas import Target, choose
+from jaxembed.kernels_pallas import Choice, Target
 from jaxembed.loading import Model, load
 from jaxembed.programs import KINDS, Programs
 
@@ -32,22 +33,38 @@ Progress = Callable[[int, int], None]
 class Engine:
     """A loaded model on one device, and its compiled programs. Safe to use from several threads."""
 
-    def __init__(self, model: Model, *, device: jax.Device | None = None, attention: str | None = None) -> None:
-        """`attention` forces a back end by name instead of the one that `choose` takes for the device."""
+    def __init__(
+        self, model: Model, *, device: jax.Device | None = None, attention: str | None = None, pool: str | None = None
+    ) -> None:
+        """`attention` and `pool` force a back end by name instead of the one that `choose` takes for the device.
+
+        Raises `BackendError` for one that cannot serve, with what it misses.
+        """
         device = device or jax.devices()[0]
         self.model = model
         # Starts as what the files say; a caller may raise it up to what the positions allow.
         self.max_length = model.max_length
         self.target = Target(device.platform, device.device_kind)
-        self.choice = choose("attention", self.target, force=attention)
         self.table = batching.TABLES[self.target.kind]
-        self._programs = Programs(model.graph, model.state, self.choice)
+        full = self.table.shape(self.table.row, self.table.cell)
+        forced = {"attention": attention, "pool": pool}
+        self._chooser = Chooser(model.graph, model.state, self.target, full, forced)
+        # What a full row of short texts runs, for people to read.
+        self.choices = self._chooser(full)
+        self._programs = Programs(model.graph, model.state, self._chooser)
 
     @classmethod
-    def load(cls, name: str | None = None, *, attention: str | None = None, **options: Any) -> "Engine":
+    def load(
+        cls, name: str | None = None, *, attention: str | None = None, pool: str | None = None, **options: Any
+    ) -> "Engine":
         """Loads a checkpoint for the default device. `options` are those of `loading.load`."""
         per_layer = jax.default_backend() == "cpu"
-        return cls(load(name, per_layer=per_layer, **options), attention=attention)
+        return cls(load(name, per_layer=per_layer, **options), attention=attention, pool=pool)
+
+    @property
+    def choice(self) -> Choice:
+        """The back end of attention."""
+        return self.choices.attention
 
     @property
     def compiled(self) -> int:

@@ -4,15 +4,19 @@ Parameters are declared as float32 zeros of the right shape; the loader gives th
 compute in float32 whatever the weights are.
 """
 
+import math
 from collections.abc import Callable
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import nnx
 from jaxtyping import Array, Float
 
 from jaxembed.errors import UnsupportedModelError
+from jaxembed.kernels_pallas import RelativeBias
+from jaxembed.quantised import product
 
 
 class Linear(nnx.Module):
@@ -23,7 +27,7 @@ class Linear(nnx.Module):
         self.b = nnx.Param(jnp.zeros(outputs)) if bias else None
 
     def __call__(self, x: Float[Array, "*t i"]) -> Float[Array, "*t o"]:
-        y: Array = x @ self.w[...]
+        y: Array = product("...i,io->...o", x, self.w[...])
         return y if self.b is None else y + self.b[...]
 
 
@@ -35,7 +39,7 @@ class Heads(nnx.Module):
         self.b = nnx.Param(jnp.zeros((heads, head_width))) if bias else None
 
     def __call__(self, x: Float[Array, "t d"]) -> Float[Array, "t n h"]:
-        y = jnp.einsum("td,dnh->tnh", x, self.w[...])
+        y = product("td,dnh->tnh", x, self.w[...])
         return y if self.b is None else y + self.b[...]
 
 
@@ -47,16 +51,16 @@ class Merge(nnx.Module):
         self.b = nnx.Param(jnp.zeros(width)) if bias else None
 
     def __call__(self, x: Float[Array, "t n h"]) -> Float[Array, "t d"]:
-        y = jnp.einsum("tnh,nhd->td", x, self.w[...])
+        y = product("tnh,nhd->td", x, self.w[...])
         return y if self.b is None else y + self.b[...]
 
 
 class LayerNorm(nnx.Module):
     """(x - mean) / sqrt(variance + epsilon) · scale + bias over the last axis, computed in float32."""
 
-    def __init__(self, width: int, *, epsilon: float) -> None:
+    def __init__(self, width: int, *, epsilon: float, bias: bool = True) -> None:
         self.scale = nnx.Param(jnp.zeros(width))
-        self.bias = nnx.Param(jnp.zeros(width))
+        self.bias = nnx.Param(jnp.zeros(width)) if bias else None
         self.epsilon = epsilon
 
     def __call__(self, x: Float[Array, "*t d"]) -> Float[Array, "*t d"]:
@@ -64,21 +68,44 @@ class LayerNorm(nnx.Module):
         centred = wide - wide.mean(-1, keepdims=True)
         variance = jnp.square(centred).mean(-1, keepdims=True)
         normal = centred * jax.lax.rsqrt(variance + self.epsilon)
-        return (normal * self.scale[...].astype(jnp.float32) + self.bias[...].astype(jnp.float32)).astype(x.dtype)
+        scaled = normal * self.scale[...].astype(jnp.float32)
+        return (scaled if self.bias is None else scaled + self.bias[...].astype(jnp.float32)).astype(x.dtype)
 
 
 class RMSNorm(nnx.Module):
-    """x / sqrt(mean(x²) + epsilon) · scale over the last axis, computed in float32 (Zhang and Sennrich, arXiv 1910.07467)."""
+    """x / sqrt(mean(x²) + epsilon) · scale over the last axis, computed in float32 (Zhang and Sennrich, arXiv 1910.07467).
 
-    def __init__(self, width: int, *, epsilon: float) -> None:
+    from_one: the scale is stored less one, as Gemma does.
+    """
+
+    def __init__(self, width: int, *, epsilon: float, from_one: bool = False) -> None:
         self.scale = nnx.Param(jnp.zeros(width))
-        self.epsilon = epsilon
+        self.epsilon, self.from_one = epsilon, from_one
 
     def __call__(self, x: Float[Array, "*t d"]) -> Float[Array, "*t d"]:
         wide = x.astype(jnp.float32)
         normal = wide * jax.lax.rsqrt(jnp.square(wide).mean(-1, keepdims=True) + self.epsilon)
+        if self.from_one:
+            return (normal * (1 + self.scale[...].astype(jnp.float32))).astype(x.dtype)
         # The reference rounds to the activations' type before it scales.
         return normal.astype(x.dtype) * self.scale[...]
+
+
+def distance_bias(buckets: Float[Array, "b n"], *, far: int = 128) -> RelativeBias:
+    """Returns the bias of T5 (arXiv 1910.10683) and MPNet, whose table has a row for each bucket of distances.
+
+    Half of the buckets are for keys at or before the query, half for those after it; in each half the first half are one
+    distance each, the rest grow with the logarithm up to `far`, beyond which nothing changes.
+    """
+    half = buckets.shape[0] // 2
+    exact = half // 2
+    distances = np.arange(-far, far + 1)
+    away = np.abs(distances)
+    # In float32, as the references compute it: distances at the edge of a bucket depend on it.
+    logarithm = np.log(np.maximum(away, 1).astype(np.float32) / np.float32(exact)) / np.float32(math.log(far / exact))
+    growing = exact + (logarithm * np.float32(half - exact)).astype(np.int32)
+    bucket = np.where(away < exact, away, np.minimum(growing, half - 1)) + np.where(distances > 0, half, 0)
+    return RelativeBias(buckets[bucket].T)
 
 
 ACTIVATIONS: dict[str, Callable[[Array], Array]] = {
@@ -89,6 +116,7 @@ ACTIVATIONS: dict[str, Callable[[Array], Array]] = {
     "gelu_pytorch_tanh": lambda x: jax.nn.gelu(x, approximate=True),
     "quick_gelu": lambda x: x * jax.nn.sigmoid(1.702 * x),
     "relu": jax.nn.relu,
+    "relu2": lambda x: jnp.square(jax.nn.relu(x)),
     "silu": jax.nn.silu,
     "swish": jax.nn.silu,
     "tanh": jnp.tanh,

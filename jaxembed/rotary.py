@@ -11,7 +11,7 @@ from jaxtyping import Array, Float, Int
 
 from jaxembed.errors import UnsupportedModelError
 
-SCALINGS = ("default", "linear", "dynamic", "yarn", "llama3")
+SCALINGS = ("default", "linear", "dynamic", "ntk", "yarn", "llama3", "longrope")
 
 
 @dataclass(frozen=True)
@@ -25,50 +25,83 @@ class Rotary:
     numbers: tuple[tuple[str, Any], ...] = ()
 
     @classmethod
-    def from_config(cls, config: Mapping[str, Any], width: int, *, theta: float = 10000.0) -> "Rotary":
+    def from_config(
+        cls, config: Mapping[str, Any], width: int, *, theta: float = 10000.0, part: float = 1.0, kind: str | None = None
+    ) -> "Rotary":
         """Reads `rope_parameters` (transformers 5) or `rope_theta` with `rope_scaling` (before it).
 
-        width: of a head. theta: the family's default base. Raises `UnsupportedModelError` naming an unknown scaling.
+        width: of a head. theta, part: the family's default base, and the default share of a head that turns. kind: the kind
+        of layer, where each has parameters of its own. Raises `UnsupportedModelError` naming an unknown scaling.
         """
         numbers = dict(config.get("rope_parameters") or config.get("rope_scaling") or {})
-        scaling = numbers.pop("rope_type", None) or numbers.pop("type", None) or "default"
-        numbers.pop("type", None)
+        if kind is not None:
+            numbers = dict(numbers.get(kind) or {})
+        theta = float(numbers.pop("rope_theta", None) or config.get("rope_theta") or theta)
+        part = numbers.pop("partial_rotary_factor", None) or config.get("partial_rotary_factor") or part
+        return cls.scaled(numbers, int(width * part), theta, int(config["max_position_embeddings"]))
+
+    @classmethod
+    def scaled(cls, numbers: Mapping[str, Any], width: int, theta: float, longest: int) -> "Rotary":
+        """Makes a rotary from `numbers`, the scaling's own parameters with its name as `rope_type` or `type`."""
+        own = dict(numbers)
+        scaling = own.pop("rope_type", None) or own.pop("type", None) or "default"
+        own.pop("type", None)
+        nested = [key for key, value in own.items() if isinstance(value, Mapping)]
+        if nested:
+            raise UnsupportedModelError(
+                f"rope parameters of their own for {', '.join(nested)} are not supported for this model."
+            )
         if scaling not in SCALINGS:
             raise UnsupportedModelError(f"the rope type {scaling!r} is not supported; supported are {', '.join(SCALINGS)}.")
-        theta = float(numbers.pop("rope_theta", None) or config.get("rope_theta") or theta)
-        part = numbers.pop("partial_rotary_factor", None) or config.get("partial_rotary_factor") or 1.0
-        if part != 1.0:
-            raise UnsupportedModelError(f"partial_rotary_factor {part} is not supported; only 1.0 is.")
-        return cls(width, theta, scaling, int(config["max_position_embeddings"]), tuple(sorted(numbers.items())))
+        if own.get("mixed_b") is not None:
+            raise UnsupportedModelError(f"mixed_b {own['mixed_b']} of an ntk rope is not supported.")
+        own = {key: tuple(value) if isinstance(value, list) else value for key, value in own.items()}
+        return cls(width, theta, scaling, longest, tuple(sorted(own.items())))
 
     def tables(self, positions: Int[Array, " t"], lengths: Int[Array, " t"]) -> tuple[Float[Array, "t r"], Float[Array, "t r"]]:
         """Returns cosines and sines, r = width / 2, in float32: bfloat16 would round position 257 to 256.
 
-        lengths: tokens of the text that each token belongs to; only dynamic scaling looks at them.
+        lengths: tokens of the text that each token belongs to; only dynamic and longrope scaling look at them.
         """
+        numbers = dict(self.numbers)
         if self.scaling == "dynamic":
-            factor = dict(self.numbers)["factor"]
+            factor = numbers["factor"]
             stretch = factor * jnp.maximum(lengths, self.longest) / self.longest - (factor - 1)
             base = self.theta * stretch ** (self.width / (self.width - 2))
             frequencies = base[:, None] ** (-jnp.arange(0, self.width, 2) / self.width)
             angles = positions[:, None] * frequencies
             return jnp.cos(angles), jnp.sin(angles)
+        if self.scaling == "longrope":
+            long = (lengths > numbers["original_max_position_embeddings"])[:, None]
+            longer, shorter = (self.plain() / np.float32(numbers[name]) for name in ("long_factor", "short_factor"))
+            angles = positions[:, None] * jnp.where(long, longer, shorter)
+            scale = self._longrope_scale(numbers)
+            return jnp.cos(angles) * scale, jnp.sin(angles) * scale
         frequencies, scale = self.frequencies()
         angles = positions[:, None].astype(jnp.float32) * frequencies
         return jnp.cos(angles) * scale, jnp.sin(angles) * scale
 
-    def frequencies(self) -> tuple[np.ndarray, float]:
-        """Returns radians per position, float32 [width / 2], and the factor on cosines and sines.
-
-        The formulas follow transformers' `modeling_rope_utils.py`: yarn from arXiv 2309.00071, llama3 from Llama 3.1.
-        """
+    def plain(self, stretch: float = 1.0) -> np.ndarray:
+        """Returns radians per position without scaling, float32 [width / 2], for the base times `stretch`."""
         # Rounded where torch rounds, because an ulp in a frequency is an ulp times the position in an angle: float32 exponents,
         # an exact power, a float32 quotient.
         exponents = np.arange(0, self.width, 2, dtype=np.float32) / np.float32(self.width)
-        plain = np.float32(1) / np.power(np.float64(self.theta), exponents.astype(np.float64)).astype(np.float32)
+        power = np.power(np.float64(self.theta * stretch), exponents.astype(np.float64))
+        return np.asarray(np.float32(1) / power.astype(np.float32))
+
+    def frequencies(self) -> tuple[np.ndarray, float]:
+        """Returns radians per position, float32 [width / 2], and the factor on cosines and sines.
+
+        The formulas follow transformers' `modeling_rope_utils.py`: yarn from arXiv 2309.00071, llama3 from Llama 3.1; ntk is
+        the fixed one of GTE, which stretches the base by the factor and then shortens every turn by the same share.
+        """
+        plain = self.plain()
         numbers = dict(self.numbers)
         if self.scaling == "linear":
             return (plain / numbers["factor"]).astype(np.float32), 1.0
+        if self.scaling == "ntk":
+            factor = numbers["factor"]
+            return (self.plain(factor) / np.float32(factor ** (2 / self.width))).astype(np.float32), 1.0
         if self.scaling == "llama3":
             return self._llama3(plain, numbers).astype(np.float32), 1.0
         if self.scaling == "yarn":
@@ -84,6 +117,12 @@ class Rotary:
         between = (1 - smooth) * plain / factor + smooth * plain
         scaled = np.where(wavelength > old / low, plain / factor, plain)
         return np.where((wavelength <= old / low) & (wavelength >= old / high), between, scaled)
+
+    def _longrope_scale(self, numbers: Mapping[str, Any]) -> float:
+        old = numbers["original_max_position_embeddings"]
+        factor = numbers.get("factor") or self.longest / old
+        given = numbers.get("attention_factor")
+        return given if given is not None else math.sqrt(1 + math.log(factor) / math.log(old)) if factor > 1 else 1.0
 
     def _yarn(self, plain: np.ndarray, numbers: Mapping[str, Any]) -> tuple[np.ndarray, float]:
         old = numbers.get("original_max_position_embeddings") or self.longest
@@ -108,9 +147,17 @@ class Rotary:
         return (plain / factor * ramp + plain * (1 - ramp)).astype(np.float32), float(scale)
 
 
-def rotate(x: Float[Array, "t n h"], cosines: Float[Array, "t r"], sines: Float[Array, "t r"]) -> Float[Array, "t n h"]:
-    """Turns each pair (x[i], x[i + r]) by its angle, r = h / 2, in float32."""
-    first, second = jnp.split(x.astype(jnp.float32), 2, axis=-1)
+def rotate(
+    x: Float[Array, "t n h"], cosines: Float[Array, "t r"], sines: Float[Array, "t r"], *, interleaved: bool = False
+) -> Float[Array, "t n h"]:
+    """Turns the first 2r numbers of each head by their angles, in float32.
+
+    The pairs are (x[i], x[i + r]), or neighbours (x[2i], x[2i + 1]) if `interleaved`. What lies beyond 2r stays as it is.
+    """
+    turns = 2 * cosines.shape[-1]
+    moving, still = x[..., :turns].astype(jnp.float32), x[..., turns:]
+    first, second = (moving[..., ::2], moving[..., 1::2]) if interleaved else jnp.split(moving, 2, axis=-1)
     cosines, sines = cosines[:, None], sines[:, None]
-    turned = jnp.concatenate([first * cosines - second * sines, second * cosines + first * sines], axis=-1)
-    return turned.astype(x.dtype)
+    pair = first * cosines - second * sines, second * cosines + first * sines
+    turned = jnp.stack(pair, axis=-1).reshape(moving.shape) if interleaved else jnp.concatenate(pair, axis=-1)
+    return jnp.concatenate([turned.astype(x.dtype), still], axis=-1) if still.shape[-1] else turned.astype(x.dtype)

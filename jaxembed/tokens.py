@@ -6,7 +6,6 @@ transformers only converts older vocabularies, where there is no `tokenizer.json
 setting of the shared object, and files may bake in a wrong one.
 """
 
-import json
 import logging
 import sys
 from collections.abc import Mapping, Sequence
@@ -18,6 +17,7 @@ import tokenizers
 from tokenizers import AddedToken, normalizers, processors
 
 from jaxembed.errors import CheckpointError, InputError, InputTypeError
+from jaxembed.files import read_json
 
 Side = Literal["left", "right"]
 
@@ -57,7 +57,9 @@ class Tokenizer:
     @classmethod
     def load(cls, folder: Path, *, lowercase: bool = False) -> "Tokenizer":
         """Reads the tokenizer files of a folder; executes no code from it. Raises `CheckpointError` if that cannot be done."""
-        config = {**_json(folder / "special_tokens_map.json"), **_json(folder / "tokenizer_config.json")}
+        config: dict[str, Any] = {}
+        for name in ("special_tokens_map.json", "tokenizer_config.json"):
+            config |= read_json(folder / name) or {}
         path = folder / "tokenizer.json"
         if path.is_file():
             try:
@@ -71,6 +73,13 @@ class Tokenizer:
         else:
             rust = _converted(folder)
         return cls(rust, config=config, chat_template=_chat_template(folder, config), lowercase=lowercase)
+
+    def bare(self) -> "Tokenizer":
+        """Returns a tokenizer that adds no special tokens, and knows no longest text: what static embeddings want."""
+        rust = tokenizers.Tokenizer.from_str(self._rust.to_str())
+        rust.post_processor = processors.TemplateProcessing(single="$A", pair="$A $B:1", special_tokens=[])
+        config = {key: value for key, value in self.config.items() if key != "model_max_length"}
+        return Tokenizer(rust, config=config, chat_template=self.chat_template, lowercase=self._lowercase)
 
     def encode(
         self,
@@ -140,18 +149,6 @@ class Tokenizer:
         encoding = self._rust.encode(text, add_special_tokens=False)
         encoding.truncate(max_length - special, direction=side)
         return np.array(self._rust.post_process(encoding, None, add_special_tokens).ids, np.int32)
-
-
-def _json(path: Path) -> dict[str, Any]:
-    if not path.is_file():
-        return {}
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise CheckpointError(f"{path} is not JSON: {error}.") from None
-    if not isinstance(content, dict):
-        raise CheckpointError(f"{path} should hold a JSON object.")
-    return content
 
 
 def _apply(rust: tokenizers.Tokenizer, config: Mapping[str, Any]) -> None:

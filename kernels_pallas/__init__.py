@@ -6,7 +6,25 @@ runs everywhere, and one file for each hardware back end. `choose` decides once,
 
 from jaxembed.kernels_pallas.attention import attention
 from jaxembed.kernels_pallas.bias import Alibi, RelativeBias
-from jaxembed.kernels_pallas.choice import Choice, Target, choose
+from jaxembed.kernels_pallas.choice import Choice, Choices, Survey, Target, choose
+from jaxembed.kernels_pallas.pool import pool
+from jaxembed.kernels_pallas.shapes import AttentionShape, LexicalShape, MaxsimShape, PoolShape, Shape
 from jaxembed.kernels_pallas.spans import Spans
 
-__all__ = ["Alibi", "Choice", "RelativeBias", "Spans", "Target", "attention", "choose"]
+__all__ = [
+    "Alibi",
+    "AttentionShape",
+    "Choice",
+    "Choices",
+    "LexicalShape",
+    "MaxsimShape",
+    "PoolShape",
+    "RelativeBias",
+    "Shape",
+    "Spans",
+    "Survey",
+    "Target",
+    "attention",
+    "choose",
+    "pool",
+]

@@ -3,9 +3,9 @@
 import io
 import json
 import os
+import resource
 import subprocess
 import sys
-import time
 
 import numpy as np
 import pytest
@@ -172,12 +172,17 @@ def test_a_text_that_fails_late_leaves_the_old_output_alone(run, tmp_path):
 
 @pytest.mark.parametrize("arguments", [["--help"], ["embed", "--help"], ["--version"]])
 def test_help_is_there_at_once(arguments):
-    """Under 0.3 s on a quiet machine; the best of three, because this one may not be."""
+    """Under 0.3 s: processor time, the best of three, because other work on the machine shall not decide."""
+
+    def spent() -> float:
+        used = resource.getrusage(resource.RUSAGE_CHILDREN)
+        return used.ru_utime + used.ru_stime
+
     best = 1e9
     for _ in range(3):
-        begin = time.perf_counter()
+        before = spent()
         done = subprocess.run([sys.executable, "-m", "jaxembed", *arguments], capture_output=True, text=True)
-        best = min(best, time.perf_counter() - begin)
+        best = min(best, spent() - before)
         assert done.returncode == 0
         assert "jaxembed" in done.stdout
     assert best < 0.3

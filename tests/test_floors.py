@@ -9,6 +9,7 @@ ROOT = Path(__file__).parent.parent
 FLOORS = {
     "jaxembed.kernels_pallas": 0,
     "jaxembed.errors": 1,
+    "jaxembed.files": 1,
     "jaxembed.config": 1,
     "jaxembed.outputs": 1,
     "jaxembed.heads": 1,
@@ -19,6 +20,8 @@ FLOORS = {
     "jaxembed.tokens": 1,
     "jaxembed.quantization": 1,
     "jaxembed.similarity": 1,
+    "jaxembed.quantised": 1,
+    "jaxembed.sharding": 1,
     "jaxembed.layers": 2,
     "jaxembed.rotary": 2,
     "jaxembed.pooling": 2,
@@ -27,6 +30,7 @@ FLOORS = {
     "jaxembed.loading": 4,
     "jaxembed.recipe": 4,
     "jaxembed.registry": 4,
+    "jaxembed.choosing": 5,
     "jaxembed.engine": 5,
     "jaxembed.programs": 5,
     "jaxembed.lanes": 5,
@@ -38,8 +42,22 @@ FLOORS = {
     "jaxembed": 8,
 }
 # Imported before any model is loaded, so that `import jaxembed` and `jaxembed --help` stay quick.
-LIGHT = ["errors", "config", "outputs", "batching", "heads", "prompts", "tokens", "recipe", "quantization", "similarity"]
-LIGHT += ["chat", "lanes", "scheduler"]
+LIGHT = [
+    "errors",
+    "files",
+    "config",
+    "outputs",
+    "batching",
+    "heads",
+    "prompts",
+    "chat",
+    "tokens",
+    "recipe",
+    "quantization",
+    "similarity",
+    "lanes",
+    "scheduler",
+]
 HEAVY = {"jax", "flax", "transformers", "orbax", "torch"}
 
 

@@ -23,7 +23,7 @@ def test_hidden_states_equal_those_of_transformers(name, checkpoint):
     about, expected = golden(f"backbone-{name}")
     engine = Engine.load(str(checkpoint(f"backbone-{name}")), max_model_len=48 if "dynamic" in name else None)
     # Beyond its trained length a dynamic rope bends for each text by itself, which only an engine that allows it can show.
-    engine.max_length = 96
+    engine.max_length = max(about["lengths"])
     texts = [Text(np.array(one, np.int32)) for one in tiny.ids(about["lengths"], about["seed"])]
     packed = list(engine.run(texts, kind="hidden"))
     for length, text, together in zip(about["lengths"], texts, packed, strict=True):
@@ -33,22 +33,26 @@ def test_hidden_states_equal_those_of_transformers(name, checkpoint):
         assert np.abs(alone - truth).max() <= 1e-5
 
 
-@pytest.mark.parametrize("name", ["backbone-qwen2", "backbone-qwen3", "backbone-bert", "backbone-qwen2-sliding"])
+SCANNED = ["qwen2", "qwen2-sliding", "bert", "albert-groups", "embeddinggemma", "modernbert", "nomic-moe", "jina3", "deberta"]
+
+
+@pytest.mark.parametrize("name", SCANNED)
 def test_scanned_layers_give_what_unrolled_ones_give(name, checkpoint):
     """What TPUs and GPUs run: stacked leaves under one scan."""
     from jaxembed.loading import load
 
-    about, expected = golden(name)
-    engine = Engine(load(str(checkpoint(name)), per_layer=False))
+    about, expected = golden(f"backbone-{name}")
+    engine = Engine(load(str(checkpoint(f"backbone-{name}")), per_layer=False))
     texts = [Text(np.array(one, np.int32)) for one in tiny.ids(about["lengths"], about["seed"])]
     for length, hidden in zip(about["lengths"], engine.run(texts, kind="hidden"), strict=True):
         assert np.abs(hidden - expected[f"hidden-{length}"]).max() <= 1e-5
 
 
-@pytest.mark.parametrize("name", ["backbone-bert", "backbone-qwen3"])
+@pytest.mark.parametrize("name", sorted(cases.BACKBONES))
 def test_bfloat16_points_the_same_way(name, checkpoint):
-    about, expected = golden(name)
-    engine = Engine.load(str(checkpoint(name)), dtype="bfloat16")
+    about, expected = golden(f"backbone-{name}")
+    engine = Engine.load(str(checkpoint(f"backbone-{name}")), dtype="bfloat16")
+    engine.max_length = max(about["lengths"])
     texts = [Text(np.array(one, np.int32)) for one in tiny.ids(about["lengths"], about["seed"])]
     for length, hidden in zip(about["lengths"], engine.run(texts, kind="hidden"), strict=True):
         a, b = hidden.mean(0), expected[f"hidden-{length}"].mean(0)
@@ -75,6 +79,13 @@ def test_vectors_equal_those_of_sentence_transformers(name, checkpoint):
     if about["prompt"]:
         named = model.encode_query(about["texts"])
         np.testing.assert_array_equal(named, vectors)
+
+
+@pytest.mark.parametrize("name", sorted(cases.STATIC))
+def test_static_embeddings_equal_those_of_sentence_transformers(name, checkpoint):
+    about, expected = golden(f"static-{name}")
+    model = SentenceTransformer(str(checkpoint(f"static-{name}")))
+    assert np.abs(model.encode(about["texts"]) - expected["embeddings"]).max() <= 1e-6
 
 
 @pytest.mark.parametrize("file", sorted(GOLDENS.iterdir()), ids=lambda path: path.name)

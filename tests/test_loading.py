@@ -87,12 +87,9 @@ def test_a_truncated_safetensors_file_is_named(checkpoint, keep):
         vector(folder)
 
 
-def test_a_pickle_is_never_opened(checkpoint):
+def test_a_folder_without_weights_is_named(checkpoint):
     folder = checkpoint("backbone-bert")
-    (folder / "model.safetensors").rename(folder / "pytorch_model.bin")
-    with pytest.raises(UnsupportedModelError, match="safe_serialization=True"):
-        vector(folder)
-    (folder / "pytorch_model.bin").unlink()
+    (folder / "model.safetensors").unlink()
     with pytest.raises(CheckpointError, match="has no weights"):
         vector(folder)
 
@@ -156,12 +153,31 @@ def test_hub_names_are_fetched_with_the_given_revision_and_token(checkpoint, mon
         "secret",
         "/cache",
     )
-    assert not any(pattern.endswith((".py", ".bin")) for pattern in asked["allow_patterns"])
+    assert not any(pattern.endswith((".py", ".bin", ".pt")) for pattern in asked["allow_patterns"])
+
+
+def test_pickles_are_fetched_only_for_folders_without_safetensors(checkpoint, monkeypatch):
+    folder = checkpoint("pipeline-dense")
+    asked = []
+    monkeypatch.setattr(
+        "huggingface_hub.snapshot_download", lambda name, allow_patterns, **_: asked.append(allow_patterns) or str(folder)
+    )
+    find_model("someone/model")
+    assert len(asked) == 1
+    (folder / "2_Dense" / "model.safetensors").unlink()
+    find_model("someone/model")
+    assert asked[2:] == [["2_Dense/pytorch_model.bin", "2_Dense/pytorch_model-*.bin"]]
+    (folder / "model.safetensors").unlink()
+    find_model("someone/model")
+    assert "pytorch_model.bin" in asked[-1]
 
 
 def test_an_unsupported_architecture_lists_what_is_supported(checkpoint):
     folder = checkpoint("backbone-bert", lambda spec: spec["files"]["config.json"].update(architectures=["MambaModel"]))
-    with pytest.raises(UnsupportedModelError, match=r"MambaModel is not supported; supported are BertModel, .*Qwen3For"):
+    with pytest.raises(
+        UnsupportedModelError,
+        match=r"MambaModel is not supported \(.*lacks 'rms_norm_eps'.*\); supported are AlbertModel, BertModel, .*Qwen3Model",
+    ):
         vector(folder)
 
 
@@ -175,7 +191,7 @@ def test_an_unsupported_architecture_lists_what_is_supported(checkpoint):
         ),
         ("backbone-bert", {"hidden_act": "snake"}, "activation 'snake' is not supported"),
         ("backbone-bert", {"is_decoder": True}, "is_decoder"),
-        ("backbone-qwen2", {"rope_parameters": {"rope_type": "longrope"}}, "rope type 'longrope' is not supported"),
+        ("backbone-qwen2", {"rope_parameters": {"rope_type": "spiral"}}, "rope type 'spiral' is not supported"),
         ("backbone-qwen2", {"rope_parameters": None, "rope_scaling": {"type": "su", "factor": 2}}, "rope type 'su'"),
     ],
 )

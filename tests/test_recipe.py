@@ -36,7 +36,7 @@ DENSE = {"in_features": 8, "out_features": 4, "bias": False, "activation_functio
 @pytest.mark.parametrize("spelling", SPELLINGS)
 def test_module_types_are_known_in_every_spelling(tmp_path, spelling):
     modules = [("Transformer", None), MEAN, ("Dense", DENSE), ("Normalize", None)]
-    recipe = read_recipe(write(tmp_path, modules, spelling=spelling), {}, decoder=False)
+    recipe = read_recipe(write(tmp_path, modules, spelling=spelling), {}, pooling="mean")
     assert recipe.modes == ("mean",)
     assert recipe.heads == (DenseHead(8, 4, False, "linear", False, "2_Dense"),)
     assert recipe.normalise is True
@@ -57,22 +57,22 @@ def test_module_types_are_known_in_every_spelling(tmp_path, spelling):
     ],
 )
 def test_pooling_modes_are_read_from_old_and_new_keys(tmp_path, config, modes):
-    recipe = read_recipe(write(tmp_path, [("Transformer", None), ("Pooling", config)]), {}, decoder=False)
+    recipe = read_recipe(write(tmp_path, [("Transformer", None), ("Pooling", config)]), {}, pooling="mean")
     assert recipe.modes == modes
     assert recipe.normalise is False
     assert recipe.include_prompt
 
 
 def test_without_modules_an_encoder_takes_the_mean_and_a_decoder_the_last_token(tmp_path):
-    assert read_recipe(tmp_path, {}, decoder=False).modes == ("mean",)
-    recipe = read_recipe(tmp_path, {}, decoder=True)
+    assert read_recipe(tmp_path, {}, pooling="mean").modes == ("mean",)
+    recipe = read_recipe(tmp_path, {}, pooling="lasttoken")
     assert recipe.modes == ("lasttoken",)
     assert recipe.normalise is None
 
 
 def test_a_normalize_in_the_middle_stays_where_it_is(tmp_path):
     modules = [("Transformer", None), MEAN, ("Normalize", None), ("LayerNorm", {"dimension": 8})]
-    recipe = read_recipe(write(tmp_path, modules), {}, decoder=False)
+    recipe = read_recipe(write(tmp_path, modules), {}, pooling="mean")
     assert recipe.heads == (NormalizeHead(), LayerNormHead(8, "3_LayerNorm"))
     assert recipe.normalise is False
 
@@ -86,7 +86,7 @@ def test_prompts_lengths_and_similarity_come_from_their_files(tmp_path):
         },
         "sentence_roberta_config.json": {"max_seq_length": 77, "do_lower_case": True},
     }
-    recipe = read_recipe(write(tmp_path, [("Transformer", None), MEAN], files), {}, decoder=False)
+    recipe = read_recipe(write(tmp_path, [("Transformer", None), MEAN], files), {}, pooling="mean")
     assert recipe.prompts == {"query": "query: "}
     assert (recipe.default_prompt_name, recipe.similarity) == ("query", "dot")
     assert (recipe.max_length, recipe.lowercase) == (77, True)
@@ -102,7 +102,7 @@ def test_prompts_lengths_and_similarity_come_from_their_files(tmp_path):
     ],
 )
 def test_matryoshka_is_what_the_config_says(tmp_path, config, expected):
-    assert read_recipe(tmp_path, config, decoder=False).matryoshka == expected
+    assert read_recipe(tmp_path, config, pooling="mean").matryoshka == expected
 
 
 @pytest.mark.parametrize(
@@ -126,18 +126,18 @@ def test_matryoshka_is_what_the_config_says(tmp_path, config, expected):
 )
 def test_what_would_change_a_vector_and_is_not_implemented_is_refused_by_name(tmp_path, modules, message):
     with pytest.raises(UnsupportedModelError, match=message):
-        read_recipe(write(tmp_path, modules), {}, decoder=False)
+        read_recipe(write(tmp_path, modules), {}, pooling="mean")
 
 
 def test_damaged_files_are_named(tmp_path):
     (tmp_path / "modules.json").write_text("[{]")
     with pytest.raises(CheckpointError, match=r"modules\.json is not JSON"):
-        read_recipe(tmp_path, {}, decoder=False)
+        read_recipe(tmp_path, {}, pooling="mean")
     (tmp_path / "modules.json").write_text("{}")
     with pytest.raises(CheckpointError, match="should hold a JSON list"):
-        read_recipe(tmp_path, {}, decoder=False)
+        read_recipe(tmp_path, {}, pooling="mean")
 
 
 def test_a_promised_folder_that_is_missing_is_named(tmp_path):
     with pytest.raises(CheckpointError, match=r"1_Pooling has no config\.json"):
-        read_recipe(write(tmp_path, [("Transformer", None), ("Pooling", None)]), {}, decoder=False)
+        read_recipe(write(tmp_path, [("Transformer", None), ("Pooling", None)]), {}, pooling="mean")

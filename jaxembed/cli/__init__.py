@@ -12,6 +12,7 @@ _COMMANDS = {
     "embed": "texts to vectors, from arguments, a file or standard input",
     "serve": "the model over HTTP, for the clients of OpenAI, Cohere, vLLM and TEI",
     "score": "how similar texts are to a query",
+    "convert": "a checkpoint into a folder that restores at once, or back",
     "info": "what a checkpoint's files say, and which file says it",
     "doctor": "what this machine will run, checked",
 }

@@ -3,17 +3,13 @@
 import argparse
 import json
 import sys
-import time
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from jaxembed.cli.options import add_model_arguments, add_running_arguments, load_llm, prompt_named, truncation
+from jaxembed.cli.progress import text_progress
 from jaxembed.errors import InputError
-
-if TYPE_CHECKING:
-    from jaxembed.engine import Progress
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -45,7 +41,7 @@ def run(arguments: argparse.Namespace) -> None:
 
     llm = load_llm(arguments)
     params = PoolingParams(dimensions=arguments.dimensions, use_activation=False if arguments.no_normalize else None)
-    with progress(len(texts)) as tick:
+    with text_progress(len(texts)) as tick:
         prefix = prompt_named(arguments.prompt_name, llm)
         results = llm.stream(texts, params, prefix=prefix, progress=tick, tokenization_kwargs=truncation(arguments))
         vectors = (vector for vector, _ in results)
@@ -131,40 +127,3 @@ def _line(text: str, vector: Any) -> str:
     import orjson
 
     return orjson.dumps({"text": text, "embedding": vector}, option=orjson.OPT_SERIALIZE_NUMPY).decode() + "\n"
-
-
-@contextmanager
-def progress(count: int) -> Iterator["Progress"]:
-    """Gives a function to call after each row: it moves a bar on a terminal, and prints a line every ten seconds elsewhere."""
-    begin = last = time.monotonic()
-    done = [0, 0]
-
-    def rates() -> str:
-        seconds = max(time.monotonic() - begin, 1e-9)
-        return f"{done[0] / seconds:,.0f} texts/s, {done[1] / seconds:,.0f} tokens/s"
-
-    if sys.stderr.isatty() and count > 1:
-        from rich.console import Console
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-        columns = (BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[rates]}"), TimeRemainingColumn())
-        with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-            task = bar.add_task("", total=count, rates="")
-
-            def tick(texts: int, tokens: int) -> None:
-                done[0], done[1] = done[0] + texts, done[1] + tokens
-                bar.update(task, advance=texts, rates=rates())
-
-            yield tick
-    else:
-
-        def tick(texts: int, tokens: int) -> None:
-            nonlocal last
-            done[0], done[1] = done[0] + texts, done[1] + tokens
-            if time.monotonic() - last > 10:
-                last = time.monotonic()
-                print(f"{done[0]:,} of {count:,} texts, {rates()}", file=sys.stderr)
-
-        yield tick
-    if count > 1:
-        print(f"{done[0]:,} texts, {done[1]:,} tokens in {time.monotonic() - begin:.1f} s: {rates()}", file=sys.stderr)

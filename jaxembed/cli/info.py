@@ -33,7 +33,7 @@ def run(arguments: argparse.Namespace) -> None:
         "family": (f"{found.family.name} ({architecture})", "config.json"),
         "layers": (f"{found.config.layers}, {found.config.heads} heads, width {found.config.width}", "config.json"),
         "vocabulary": (f"{found.config.vocabulary:,} tokens", "config.json"),
-        "weights": (f"{count:,} numbers in {len(list(weights))} tensors", "model.safetensors"),
+        "weights": (f"{count:,} numbers in {len(list(weights))} tensors", weights.files[0].name),
         "dimensions": (f"{recipe.width(found.config.width)}", ""),
         "max_model_len": (f"{found.max_length} tokens", ""),
         **recipe.facts,

@@ -1,26 +1,30 @@
-"""BERT (arXiv 1810.04805) and those that share its layers: RoBERTa, XLM-RoBERTa, CamemBERT.
+"""BERT (arXiv 1810.04805) and those that share its layers, told apart by sizes alone.
 
-They differ only in where positions begin, so one config serves them all. Numerics follow transformers'
-`modeling_bert.py`: post-norm layers, token types, absolute positions.
+RoBERTa, XLM-RoBERTa and CamemBERT begin their positions elsewhere; DistilBERT has no token types; ERNIE adds a task type; MPNet
+(arXiv 2004.09297) adds a bias by distance; ELECTRA and ALBERT have embeddings narrower than their layers, and ALBERT (arXiv
+1909.11942) runs one layer many times. Numerics follow transformers' files of these names: post-norm layers, absolute positions.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
+import jax
 import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float
 
-from jaxembed.errors import UnsupportedModelError
-from jaxembed.kernels_pallas import Choice, Spans, attention
-from jaxembed.layers import ACTIVATIONS, Heads, LayerNorm, Linear, Merge, activation, each_layer, stacked
+from jaxembed.kernels_pallas import Choice, RelativeBias, Spans, attention
+from jaxembed.layers import ACTIVATIONS, Heads, LayerNorm, Linear, Merge, distance_bias, each_layer, stacked
 from jaxembed.packed import Packed
 
 
 @dataclass(frozen=True)
 class BertConfig:
-    """The sizes of a BERT, and `first_position`: the row of the position table that a text's first token reads."""
+    """The sizes of a BERT; 0 stands for a part that it does not have.
+
+    first_position: the row of the position table that a text's first token reads. tasks: ERNIE's task types, of which texts
+    have the first. embedding_width, projected: of the embeddings, and whether a projection leads from there to the width of
+    the layers. layers: how many have weights of their own; repeats: how often each runs. buckets: of MPNet's bias by distance.
+    """
 
     vocabulary: int
     positions: int
@@ -31,28 +35,12 @@ class BertConfig:
     mlp_width: int
     activation: str
     epsilon: float
-    first_position: int
-
-    @classmethod
-    def from_dict(cls, config: Mapping[str, Any]) -> "BertConfig":
-        """Reads `config.json`. Raises `UnsupportedModelError` for what would change the vectors and is not implemented."""
-        kind = config.get("position_embedding_type", "absolute")
-        if kind != "absolute":
-            raise UnsupportedModelError(f"position_embedding_type {kind!r} is not supported; only 'absolute' is.")
-        if config.get("is_decoder"):
-            raise UnsupportedModelError("is_decoder: true is not supported for BERT; only encoders are.")
-        return cls(
-            vocabulary=config["vocab_size"],
-            positions=config["max_position_embeddings"],
-            types=config["type_vocab_size"],
-            width=config["hidden_size"],
-            layers=config["num_hidden_layers"],
-            heads=config["num_attention_heads"],
-            mlp_width=config["intermediate_size"],
-            activation=activation(config["hidden_act"]),
-            epsilon=config["layer_norm_eps"],
-            first_position=0,
-        )
+    embedding_width: int
+    projected: bool = False
+    first_position: int = 0
+    tasks: int = 0
+    repeats: int = 1
+    buckets: int = 0
 
     @property
     def longest(self) -> int:
@@ -60,32 +48,28 @@ class BertConfig:
         return self.positions - self.first_position
 
 
-@dataclass(frozen=True)
-class RobertaConfig(BertConfig):
-    """A BERT whose positions begin behind the padding token's id, as in fairseq."""
-
-    @classmethod
-    def from_dict(cls, config: Mapping[str, Any]) -> "RobertaConfig":
-        """Reads `config.json`."""
-        bert = BertConfig.from_dict(config)
-        return cls(**{**vars(bert), "first_position": config["pad_token_id"] + 1})
-
-
 class Embeddings(nnx.Module):
     """Words, positions and token types, summed and normalised."""
 
     def __init__(self, config: BertConfig) -> None:
-        self.words = nnx.Param(jnp.zeros((config.vocabulary, config.width)))
-        self.positions = nnx.Param(jnp.zeros((config.positions, config.width)))
-        self.types = nnx.Param(jnp.zeros((config.types, config.width)))
-        self.norm = LayerNorm(config.width, epsilon=config.epsilon)
+        d = config.embedding_width
+        self.words = nnx.Param(jnp.zeros((config.vocabulary, d)))
+        self.positions = nnx.Param(jnp.zeros((config.positions, d)))
+        self.types = nnx.Param(jnp.zeros((config.types, d))) if config.types else None
+        self.tasks = nnx.Param(jnp.zeros((config.tasks, d))) if config.tasks else None
+        self.norm = LayerNorm(d, epsilon=config.epsilon)
+        self.projection = Linear(d, config.width, bias=True) if config.projected else None
         self.first_position = config.first_position
 
     def __call__(self, packed: Packed) -> Float[Array, "t d"]:
         x = self.words[...][packed.tokens] + self.positions[...][packed.positions() + self.first_position]
-        types = self.types[...]
-        x += types[0] if packed.types is None else types[packed.types]
-        return self.norm(x)
+        if self.types is not None:
+            types = self.types[...]
+            x += types[0] if packed.types is None else types[packed.types]
+        if self.tasks is not None:
+            x += self.tasks[...][0]
+        x = self.norm(x)
+        return x if self.projection is None else self.projection(x)
 
 
 class Layer(nnx.Module):
@@ -101,13 +85,21 @@ class Layer(nnx.Module):
         self.up = Linear(d, config.mlp_width, bias=True)
         self.down = Linear(config.mlp_width, d, bias=True)
         self.mlp_norm = LayerNorm(d, epsilon=config.epsilon)
-        self.activation = config.activation
+        self.activation, self.repeats = config.activation, config.repeats
 
-    def __call__(self, x: Float[Array, "t d"], spans: Spans, longest: int, choice: Choice) -> Float[Array, "t d"]:
-        q, k, v = self.q(x), self.k(x), self.v(x)
-        seen = attention(q, k, v, spans, scale=q.shape[-1] ** -0.5, longest=longest, choice=choice)
-        x = self.attention_norm(x + self.out(seen))
-        return self.mlp_norm(x + self.down(ACTIVATIONS[self.activation](self.up(x))))
+    def __call__(
+        self, x: Float[Array, "t d"], spans: Spans, longest: int, choice: Choice, bias: RelativeBias | None
+    ) -> Float[Array, "t d"]:
+        def once(x: Array) -> Array:
+            q, k, v = self.q(x), self.k(x), self.v(x)
+            seen = attention(q, k, v, spans, scale=q.shape[-1] ** -0.5, longest=longest, choice=choice, bias=bias)
+            x = self.attention_norm(x + self.out(seen))
+            return self.mlp_norm(x + self.down(ACTIVATIONS[self.activation](self.up(x))))
+
+        if self.repeats == 1:
+            return once(x)
+        repeated: Array = jax.lax.fori_loop(0, self.repeats, lambda _, x: once(x), x)
+        return repeated
 
 
 class Bert(nnx.Module):
@@ -116,7 +108,10 @@ class Bert(nnx.Module):
     def __init__(self, config: BertConfig) -> None:
         self.embeddings = Embeddings(config)
         self.layers = stacked(lambda: Layer(config), config.layers)
+        self.distances = nnx.Param(jnp.zeros((config.buckets, config.heads))) if config.buckets else None
 
     def __call__(self, packed: Packed, choice: Choice) -> Float[Array, "t d"]:
         """Returns the last hidden state of every token."""
-        return each_layer(self.layers, self.embeddings(packed), packed.spans(causal=False), packed.cell, choice)
+        bias = None if self.distances is None else distance_bias(self.distances[...])
+        x = self.embeddings(packed)
+        return each_layer(self.layers, x, packed.spans(causal=False), packed.cell, choice, bias)

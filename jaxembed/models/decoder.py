@@ -1,28 +1,44 @@
-"""Llama-like decoders used as embedders, driven by their config: Qwen2 and Qwen3 today.
+"""Llama-like decoders used as embedders (arXiv 2307.09288), driven by their config.
 
-Pre-norm layers, rotary positions, grouped keys, a gated MLP, a final norm. Numerics follow transformers'
-`modeling_qwen2.py` and `modeling_qwen3.py`. A checkpoint that says `is_causal: false` (gte-Qwen2) sees both ways.
+Rotary positions, grouped keys, a norm before or after each part, a gated MLP, a final norm. What sets Qwen, Phi, OLMo, Granite,
+GLM, StarCoder and Gemma apart is in `DecoderConfig`; numerics follow transformers' files of these names. Those trained to see
+both ways (gte-Qwen2, EuroBERT, EmbeddingGemma) are decoders that are not causal.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Literal
 
 import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float
 
 from jaxembed.kernels_pallas import Choice, Spans, attention
-from jaxembed.layers import ACTIVATIONS, Heads, Linear, Merge, RMSNorm, activation, each_layer, stacked
+from jaxembed.layers import ACTIVATIONS, Heads, LayerNorm, Linear, Merge, RMSNorm, each_layer, stacked
 from jaxembed.packed import Packed
 from jaxembed.rotary import Rotary, rotate
+
+
+@dataclass(frozen=True)
+class Kind:
+    """What differs between the layers of one decoder.
+
+    back, ahead: how many tokens before and after itself a token sees, None for all of its text. rotary: None for a layer
+    without positions.
+    """
+
+    back: int | None
+    ahead: int | None
+    rotary: Rotary | None
 
 
 @dataclass(frozen=True)
 class DecoderConfig:
     """The sizes of a decoder and what its layers have.
 
-    windows: for each layer how many tokens back it sees, itself included, or None for all.
+    kinds: one for each layer. qk_norm: norms on queries and keys, over each "head" or over "all" heads together. norm: "one"
+    is an RMS norm whose scale is stored less one. before, after: whether attention and MLP have a norm before and after
+    them. scale: of attention scores. embedding_scale: on word vectors. residual_scale: on what each part adds. outputs: width
+    of a linear layer behind the last norm, 0 for none.
     """
 
     vocabulary: int
@@ -34,92 +50,88 @@ class DecoderConfig:
     mlp_width: int
     activation: str
     epsilon: float
-    rotary: Rotary
-    causal: bool
-    qkv_bias: bool
-    out_bias: bool
-    qk_norm: bool
-    windows: tuple[int | None, ...]
     longest: int
+    causal: bool
+    kinds: tuple[Kind, ...]
+    scale: float
+    qkv_bias: bool = False
+    out_bias: bool = False
+    mlp_bias: bool = False
+    qk_norm: Literal["none", "head", "all"] = "none"
+    norm: Literal["rms", "one", "layer"] = "rms"
+    before: bool = True
+    after: bool = False
+    gated: bool = True
+    interleaved: bool = False
+    softcap: float | None = None
+    embedding_scale: float = 1.0
+    residual_scale: float = 1.0
+    outputs: int = 0
 
-    @classmethod
-    def from_dict(
-        cls, config: Mapping[str, Any], *, qkv_bias: bool, qk_norm: bool, head_width: int | None = None
-    ) -> "DecoderConfig":
-        """Reads `config.json`; the keywords are what a family fixes without saying it there."""
-        heads = config["num_attention_heads"]
-        head_width = config.get("head_dim") or head_width or config["hidden_size"] // heads
-        return cls(
-            vocabulary=config["vocab_size"],
-            width=config["hidden_size"],
-            layers=config["num_hidden_layers"],
-            heads=heads,
-            key_heads=config.get("num_key_value_heads") or heads,
-            head_width=head_width,
-            mlp_width=config["intermediate_size"],
-            activation=activation(config["hidden_act"]),
-            epsilon=config["rms_norm_eps"],
-            rotary=Rotary.from_config(config, head_width),
-            causal=config.get("is_causal", True) is not False,
-            qkv_bias=qkv_bias or bool(config.get("attention_bias")),
-            out_bias=bool(config.get("attention_bias")),
-            qk_norm=qk_norm,
-            windows=_windows(config),
-            longest=config["max_position_embeddings"],
-        )
+    @property
+    def output_width(self) -> int:
+        """The width of the hidden states that come out."""
+        return self.outputs or self.width
 
 
-def qwen2(config: Mapping[str, Any]) -> DecoderConfig:
-    """Reads the config of a Qwen2: biases on q, k and v."""
-    return DecoderConfig.from_dict({**config, "attention_bias": False}, qkv_bias=True, qk_norm=False)
-
-
-def qwen3(config: Mapping[str, Any]) -> DecoderConfig:
-    """Reads the config of a Qwen3: norms on q and k, heads of 128 unless it says otherwise."""
-    return DecoderConfig.from_dict(config, qkv_bias=False, qk_norm=True, head_width=128)
-
-
-def _windows(config: Mapping[str, Any]) -> tuple[int | None, ...]:
-    """Each layer's window: from `layer_types`, or from `max_window_layers` in checkpoints older than that key."""
-    count, window = config["num_hidden_layers"], config.get("sliding_window")
-    if not config.get("use_sliding_window") or window is None:
-        return (None,) * count
-    kinds = config.get("layer_types")
-    if kinds is None:
-        full = config.get("max_window_layers", count)
-        kinds = ["full_attention" if i < full else "sliding_attention" for i in range(count)]
-    return tuple(window if kind == "sliding_attention" else None for kind in kinds)
+def _norm(config: DecoderConfig, width: int) -> nnx.Module:
+    if config.norm == "layer":
+        return LayerNorm(width, epsilon=config.epsilon)
+    return RMSNorm(width, epsilon=config.epsilon, from_one=config.norm == "one")
 
 
 class Layer(nnx.Module):
-    """Attention and a gated MLP, each on a normalised copy of its input and added to it."""
+    """Attention and an MLP, each on a normalised copy of its input and added to it."""
 
     def __init__(self, config: DecoderConfig) -> None:
-        d, h = config.width, config.head_width
-        self.attention_norm = RMSNorm(d, epsilon=config.epsilon)
-        self.q = Heads(d, config.heads, h, bias=config.qkv_bias)
-        self.k = Heads(d, config.key_heads, h, bias=config.qkv_bias)
-        self.v = Heads(d, config.key_heads, h, bias=config.qkv_bias)
-        self.q_norm = RMSNorm(h, epsilon=config.epsilon) if config.qk_norm else None
-        self.k_norm = RMSNorm(h, epsilon=config.epsilon) if config.qk_norm else None
-        self.out = Merge(d, config.heads, h, bias=config.out_bias)
-        self.mlp_norm = RMSNorm(d, epsilon=config.epsilon)
-        self.gate = Linear(d, config.mlp_width, bias=False)
-        self.up = Linear(d, config.mlp_width, bias=False)
-        self.down = Linear(config.mlp_width, d, bias=False)
-        self.activation = config.activation
+        d, n, k, h, f = config.width, config.heads, config.key_heads, config.head_width, config.mlp_width
+        normed = config.qk_norm != "none"
+        shared = config.qk_norm == "head"
+        self.attention_norm = _norm(config, d) if config.before else None
+        self.q = Heads(d, n, h, bias=config.qkv_bias)
+        self.k = Heads(d, k, h, bias=config.qkv_bias)
+        self.v = Heads(d, k, h, bias=config.qkv_bias)
+        self.q_norm = _norm(config, h if shared else n * h) if normed else None
+        self.k_norm = _norm(config, h if shared else k * h) if normed else None
+        self.out = Merge(d, n, h, bias=config.out_bias)
+        self.attention_end = _norm(config, d) if config.after else None
+        self.mlp_norm = _norm(config, d) if config.before else None
+        self.gate = Linear(d, f, bias=config.mlp_bias) if config.gated else None
+        self.up = Linear(d, f, bias=config.mlp_bias)
+        self.down = Linear(f, d, bias=config.mlp_bias)
+        self.mlp_end = _norm(config, d) if config.after else None
+        self.config = config
 
     def __call__(
-        self, x: Float[Array, "t d"], angles: tuple[Array, Array], longest: int, choice: Choice, spans: Spans
+        self, x: Float[Array, "t d"], longest: int, choice: Choice, kind: tuple[Spans, tuple[Array, Array]]
     ) -> Float[Array, "t d"]:
-        y = self.attention_norm(x)
-        q, k, v = self.q(y), self.k(y), self.v(y)
-        if self.q_norm is not None and self.k_norm is not None:
-            q, k = self.q_norm(q), self.k_norm(k)
-        q, k = rotate(q, *angles), rotate(k, *angles)
-        x += self.out(attention(q, k, v, spans, scale=q.shape[-1] ** -0.5, longest=longest, choice=choice))
-        y = self.mlp_norm(x)
-        return x + self.down(ACTIVATIONS[self.activation](self.gate(y)) * self.up(y))
+        share = self.config.residual_scale
+        seen = _through(self.attention_end, self.attend(_through(self.attention_norm, x), longest, choice, *kind))
+        x += seen if share == 1.0 else seen * share
+        added = _through(self.mlp_end, self.mlp(_through(self.mlp_norm, x)))
+        return x + (added if share == 1.0 else added * share)
+
+    def attend(
+        self, x: Float[Array, "t d"], longest: int, choice: Choice, spans: Spans, angles: tuple[Array, Array]
+    ) -> Float[Array, "t d"]:
+        config = self.config
+        q, k, v = self.q(x), self.k(x), self.v(x)
+        if config.qk_norm == "all":
+            q = _through(self.q_norm, q.reshape(q.shape[0], -1)).reshape(q.shape)
+            k = _through(self.k_norm, k.reshape(k.shape[0], -1)).reshape(k.shape)
+        else:
+            q, k = _through(self.q_norm, q), _through(self.k_norm, k)
+        q, k = (rotate(one, *angles, interleaved=config.interleaved) for one in (q, k))
+        seen = attention(q, k, v, spans, scale=config.scale, longest=longest, choice=choice, softcap=config.softcap)
+        return self.out(seen)
+
+    def mlp(self, x: Float[Array, "t d"]) -> Float[Array, "t d"]:
+        activate = ACTIVATIONS[self.config.activation]
+        return self.down(activate(self.up(x)) if self.gate is None else activate(self.gate(x)) * self.up(x))
+
+
+def _through(norm: nnx.Module | None, x: Array) -> Array:
+    return x if norm is None else norm(x)
 
 
 class Decoder(nnx.Module):
@@ -128,22 +140,32 @@ class Decoder(nnx.Module):
     def __init__(self, config: DecoderConfig) -> None:
         self.words = nnx.Param(jnp.zeros((config.vocabulary, config.width)))
         self.layers = stacked(lambda: Layer(config), config.layers)
-        self.norm = RMSNorm(config.width, epsilon=config.epsilon)
+        self.norm = _norm(config, config.width)
+        self.linear = Linear(config.width, config.outputs, bias=False) if config.outputs else None
         self.config = config
 
     def __call__(self, packed: Packed, choice: Choice) -> Float[Array, "t d"]:
         """Returns the normalised last hidden state of every token."""
         config = self.config
-        angles = config.rotary.tables(packed.positions(), packed.lengths_of_tokens())
-        full = packed.spans(causal=config.causal)
-        kinds = sorted(set(config.windows), key=lambda window: (window is not None, window))
-        spans = tuple(full if window is None else _windowed(full, window, config.causal) for window in kinds)
-        which = tuple(kinds.index(window) for window in config.windows)
         x = self.words[...][packed.tokens]
-        x = each_layer(self.layers, x, angles, packed.cell, choice, spans, choose=which)
-        return self.norm(x)
+        if config.embedding_scale != 1.0:
+            # Gemma rounds the scale to the type of the weights first: 55.4 becomes 55.5 in bfloat16.
+            x *= jnp.asarray(config.embedding_scale, x.dtype)
+        kinds = list(dict.fromkeys(config.kinds))
+        options = tuple((self._spans(packed, kind), self._angles(packed, kind)) for kind in kinds)
+        which = tuple(kinds.index(kind) for kind in config.kinds)
+        x = self.norm(each_layer(self.layers, x, packed.cell, choice, options, choose=which))
+        return x if self.linear is None else self.linear(x)
 
+    def _spans(self, packed: Packed, kind: Kind) -> Spans:
+        spans, t = packed.spans(causal=self.config.causal), packed.tokens.shape[0]
+        if kind.back is None and kind.ahead is None:
+            return spans
+        return spans.within(t if kind.back is None else kind.back, t if kind.ahead is None else kind.ahead)
 
-def _windowed(spans: Spans, window: int, causal: bool) -> Spans:
-    """A window of `window` tokens counts the token itself; without causality it opens both ways."""
-    return spans.within(window - 1, 0 if causal else window - 1)
+    def _angles(self, packed: Packed, kind: Kind) -> tuple[Array, Array]:
+        if kind.rotary is not None:
+            return kind.rotary.tables(packed.positions(), packed.lengths_of_tokens())
+        widths = {one.rotary.width for one in self.config.kinds if one.rotary is not None} or {self.config.head_width}
+        still = jnp.zeros((packed.tokens.shape[0], max(widths) // 2))
+        return jnp.cos(still), jnp.sin(still)

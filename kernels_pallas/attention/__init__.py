@@ -1,14 +1,14 @@
 """Attention over a packed row, where each token sees one interval of keys."""
 
+from importlib import import_module
+
+import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from jaxembed.kernels_pallas.attention.banded import banded
-from jaxembed.kernels_pallas.attention.reference import reference
 from jaxembed.kernels_pallas.bias import Alibi, RelativeBias
-from jaxembed.kernels_pallas.choice import Choice
+from jaxembed.kernels_pallas.choice import Choice, Survey
+from jaxembed.kernels_pallas.shapes import AttentionShape
 from jaxembed.kernels_pallas.spans import Spans
-
-BACKENDS = {"reference": reference, "banded": banded}
 
 
 def attention(
@@ -27,7 +27,18 @@ def attention(
 
     Query head i reads key head i // (n / k). `longest` is the static cell size of the row: no span crosses a multiple of
     it. `softcap` c replaces each scaled score x by c · tanh(x / c); `bias` is added after that. A token with an empty span
-    gets zeros.
+    gets zeros. A `Survey` instead of a choice notes the shape and gives zeros.
     """
-    backend = BACKENDS[choice.backend]
-    return backend(q, k, v, spans, scale=scale, longest=longest, choice=choice, softcap=softcap, bias=bias)
+    if isinstance(choice, Survey):
+        choice.seen.append(_shape(q, k, longest, bias))
+        return jnp.zeros_like(q)
+    backend = getattr(import_module(f"{__name__}.{choice.backend}"), choice.backend)
+    out: Array = backend(q, k, v, spans, scale=scale, longest=longest, choice=choice, softcap=softcap, bias=bias)
+    return out
+
+
+def _shape(q: Array, k: Array, longest: int, bias: Alibi | RelativeBias | None) -> AttentionShape:
+    t, n, h = q.shape
+    reach = bias.reach if isinstance(bias, RelativeBias) else 0
+    kind = {Alibi: "alibi", RelativeBias: "relative"}.get(type(bias))
+    return AttentionShape(t, longest, n, k.shape[1], h, q.dtype.name, kind, reach)

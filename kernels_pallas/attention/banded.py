@@ -36,7 +36,7 @@ def banded(
     """Computes `attention` over a row whose spans never cross a multiple of `longest`, which divides t."""
     if longest <= SMALL_CELL:
         return _cells(q, k, v, spans, scale=scale, softcap=softcap, bias=bias, cell=longest)
-    block_q, block_k = choice.block, 2 * choice.block
+    block_q, block_k = choice.tiles
     return _tiles(q, k, v, spans, scale=scale, softcap=softcap, bias=bias, block_q=block_q, block_k=block_k)
 
 

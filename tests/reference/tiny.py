@@ -1,7 +1,8 @@
 """Tiny random checkpoints in the layout of public ones, drawn from a seed: the same bytes with torch and without.
 
-A spec says everything: {"seed", "files": {path: JSON}, "tensors": {safetensors path: {name: shape}}}. The reference side makes
-one by saving with the real classes; both sides write it out with `write`. Needs numpy, safetensors and tokenizers only.
+A spec says everything: {"seed", "files": {path: JSON}, "tensors": {safetensors path: {name: shape}}}, and for some "decoder"
+(which tokenizer), "norms" (what their scales lie around), "tokenizer" (its folder). The reference side makes one by saving with
+the real classes; both sides write it out with `write`. Needs numpy, safetensors and tokenizers only.
 """
 
 import json
@@ -27,16 +28,18 @@ def write(spec: dict, folder: Path) -> Path:
         path.write_text(json.dumps(content, indent=2, sort_keys=True))
     rng = np.random.RandomState(spec["seed"])
     for name, shapes in sorted(spec["tensors"].items()):
-        save_file({tensor: draw(rng, tensor, shape) for tensor, shape in sorted(shapes.items())}, folder / name)
-    write_tokenizer(folder, decoder=spec.get("decoder", False))
+        save_file(
+            {tensor: draw(rng, tensor, shape, spec.get("norms", 1)) for tensor, shape in sorted(shapes.items())}, folder / name
+        )
+    write_tokenizer(folder / spec.get("tokenizer", ""), decoder=spec.get("decoder", False))
     return folder
 
 
-def draw(rng: np.random.RandomState, name: str, shape: list[int]) -> np.ndarray:
-    """Values that neither vanish nor explode over a few layers: norms around one, biases small, matrices by their fan-in."""
+def draw(rng: np.random.RandomState, name: str, shape: list[int], norms: float = 1) -> np.ndarray:
+    """Values that neither vanish nor explode over a few layers: `norms` around one, biases small, matrices by their fan-in."""
     values = rng.randn(*shape).astype(np.float32)
     if len(shape) == 1:
-        return 1 + np.float32(0.1) * values if name.endswith("weight") else np.float32(0.1) * values
+        return np.float32(norms) + np.float32(0.1) * values if name.endswith("weight") else np.float32(0.1) * values
     return values * np.float32(0.3 if "embed" in name else shape[-1] ** -0.5)
 
 

@@ -1,0 +1,128 @@
+"""Back to a Hugging Face checkpoint: the weight rules run backwards, tensor by tensor, into one safetensors file a folder."""
+
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from jaxembed.convert import rules
+from jaxembed.convert.conversion import beside, check_target, copy_file, small_files
+from jaxembed.convert.manifest import NAME, read_manifest
+from jaxembed.convert.parameters import DENSE, NORM, Parameter, declare, parameters, shapes
+from jaxembed.convert.reader import SINGLE
+from jaxembed.convert.restoring import stored_parameters
+from jaxembed.convert.safetensors_files import NAMES
+from jaxembed.heads import DenseHead, LayerNormHead
+from jaxembed.loading import Description, describe
+from jaxembed.quantised import Quantised, dequantised
+
+# Room for one tensor in the header, which is written last and padded with spaces as the format allows.
+_HEADER_ENTRY = 400
+
+
+def export(source: str | None, out: Path, *, progress: Callable[[int], Any], **options: Any) -> int:
+    """Writes the new folder `out` in the layout of a Hugging Face checkpoint and returns how many tensors it holds.
+
+    source: a converted folder, or any other checkpoint. Tensors keep the type in which they are stored; quantised matrices
+    become float32. Names are those of the bare model, without the prefix of a task class. progress, options: as those of
+    `convert`.
+    """
+    check_target(out)
+    found = describe(source, **options)
+    listed = {parameter.path: parameter for parameter in _parameters(found)}
+    total = sum(int(np.prod(parameter.shape)) * parameter.dtype.itemsize for parameter in listed.values())
+    # Each tensor fills one piece at least.
+    room = sum(len(parameter.reads) for parameter in listed.values())
+    count = 0
+    with beside(out) as folder, progress(total) as tick:
+        for place, tensors in _folders(found, listed):
+            (folder / place).mkdir(exist_ok=True)
+            count += write_safetensors(folder / place / SINGLE, tensors, room=room, tick=tick)
+        for path in small_files(found.folder):
+            if path != found.folder / NAME:
+                copy_file(path, folder / path.relative_to(found.folder))
+        # Weights of 8 bits have been multiplied by their scales.
+        config = {key: value for key, value in found.config_json.items() if key != "quantization_config"}
+        (folder / "config.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
+    return count
+
+
+def write_safetensors(
+    path: Path, tensors: Iterator[tuple[str, np.ndarray]], *, room: int, tick: Callable[[int], None] = lambda count: None
+) -> int:
+    """Writes tensors as they come, with one in memory at a time, and returns how many; at most `room` of them."""
+    names = {numpy: name for name, numpy in NAMES.items()}
+    header: dict[str, Any] = {"__metadata__": {"format": "pt"}}
+    place = 0
+    reserved = -(-(room + 1) * _HEADER_ENTRY // 8) * 8
+    with path.open("wb") as file:
+        file.write(reserved.to_bytes(8, "little") + b" " * reserved)
+        for name, tensor in tensors:
+            end = place + tensor.nbytes
+            header[name] = {"dtype": names[tensor.dtype.name], "shape": list(tensor.shape), "data_offsets": [place, end]}
+            file.write(np.ascontiguousarray(tensor).reshape(-1).view(np.uint8))
+            tick(end - place)
+            place = end
+        text = json.dumps(header, separators=(",", ":")).encode()
+        assert len(text) <= reserved, "the names of the tensors are longer than anyone foresaw"
+        file.seek(8)
+        file.write(text)
+    return len(header) - 1
+
+
+def _parameters(found: Description) -> list[Parameter]:
+    recipe = found.recipe
+    _, state, summed = declare(found.family, found.config, recipe.heads, recipe.modes, include_prompt=recipe.include_prompt)
+    manifest = read_manifest(found.folder)
+    if manifest is not None:
+        return stored_parameters(found.folder, manifest, shapes(state), summed)
+    return parameters(found.family, found.config, recipe.heads, found.folder, state, summed)[0]
+
+
+def _folders(found: Description, listed: Mapping[str, Parameter]) -> Iterator[tuple[str, Iterator[tuple[str, np.ndarray]]]]:
+    """Yields each folder that holds tensors, and them."""
+    table: rules.Table = found.family.load(found.family.rules)
+    backbone = _Backbone({path.removeprefix("backbone."): one for path, one in listed.items() if one.in_backbone})
+    yield "", rules.export(table, found.config, backbone)
+    for number, head in enumerate(found.recipe.heads):
+        if isinstance(head, DenseHead | LayerNormHead):
+            names = DENSE if isinstance(head, DenseHead) else NORM
+            own = [(name, listed.get(f"heads.{number}.{target}"), turned) for name, (target, _, turned) in names.items()]
+            yield head.folder, ((name, _plain(one, 0).T if turned else _plain(one, 0)) for name, one, turned in own if one)
+
+
+class _Backbone(Mapping[str, Any]):
+    """The parameters by their names in the rules, each read when it is taken."""
+
+    def __init__(self, listed: Mapping[str, Parameter]) -> None:
+        self._listed = listed
+
+    def __getitem__(self, target: str) -> Any:
+        parameter = self._listed[target]
+        return _Layers(parameter) if parameter.stacked else _plain(parameter, 0)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._listed)
+
+    def __len__(self) -> int:
+        return len(self._listed)
+
+
+class _Layers(Sequence[np.ndarray]):
+    """The layers of a stacked parameter, each read when it is taken."""
+
+    def __init__(self, parameter: Parameter) -> None:
+        self._parameter = parameter
+
+    def __getitem__(self, layer: Any) -> Any:
+        return _plain(self._parameter, layer)
+
+    def __len__(self) -> int:
+        return len(self._parameter.reads)
+
+
+def _plain(parameter: Parameter, index: int) -> np.ndarray:
+    value = parameter.reads[index]()
+    return dequantised(value) if isinstance(value, Quantised) else value

@@ -1,0 +1,48 @@
+"""Static embeddings: where a checkpoint keeps its table, how large it is, and what its makers call it."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from jaxembed.convert.reader import Checkpoint
+from jaxembed.convert.rules import Rule, Table
+from jaxembed.errors import CheckpointError
+from jaxembed.files import read_json
+from jaxembed.models.static import StaticConfig
+
+_NAMES = ("embeddings", "embedding.weight")
+
+
+def describe(folder: Path) -> dict[str, Any] | None:
+    """Returns a config for a checkpoint of static embeddings, which may have none of its own; None for any other checkpoint."""
+    modules, own = read_json(folder / "modules.json", of=list) or [], read_json(folder / "config.json") or {}
+    if own.get("architectures") == ["StaticEmbedding"]:
+        return None  # a converted checkpoint, whose config.json is what this returned
+    first = modules[0] if modules and isinstance(modules[0], Mapping) else {}
+    if not str(first.get("type")).endswith(".StaticEmbedding") and own.get("model_type") != "model2vec":
+        return None
+    place = str(first.get("path", ""))
+    checkpoint = Checkpoint(folder / place)
+    shape = next((checkpoint.shape(name) for name in _NAMES if name in checkpoint), None)
+    if shape is None or len(shape) != 2:
+        raise CheckpointError(f"{folder / place} holds no table of static embeddings: none of {', '.join(_NAMES)}.")
+    sizes = {"vocab_size": shape[0], "hidden_size": shape[1], "weighted": "weights" in checkpoint, "place": place}
+    return {**own, "architectures": ["StaticEmbedding"], **sizes}
+
+
+def read(config: Mapping[str, Any]) -> StaticConfig:
+    """Reads what `describe` found."""
+    return StaticConfig(config["vocab_size"], config["hidden_size"], config["weighted"], config["place"])
+
+
+_SENTENCE_TRANSFORMERS = Table(
+    rules=(Rule("embedding.weight", "words", "v d"),),
+    ignored=(),
+    prefixes=("",),
+    sizes=lambda config: {"v": config.vocabulary, "d": config.width, "l": 0},
+)
+RULES = replace(
+    _SENTENCE_TRANSFORMERS,
+    others=(replace(_SENTENCE_TRANSFORMERS, rules=(Rule("embeddings", "words", "v d"), Rule("weights", "weights", "v"))),),
+)

@@ -1,0 +1,121 @@
+"""What a converted checkpoint says of itself, in `manifest.json`: where it came from, how it was made, what it must give.
+
+It tells a converted folder from any other. It is written last, and holds nothing that depends on the time or the machine, so
+that converting twice gives the same file.
+"""
+
+import base64
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from jaxembed.convert import rules
+from jaxembed.errors import CheckpointError
+
+NAME = "manifest.json"
+# The folder with the Orbax checkpoint.
+ARRAYS = "arrays"
+FORMAT = "jaxembed/1"
+
+_PACKAGES = ("jaxembed", "jax", "flax", "orbax-checkpoint", "numpy")
+
+
+@dataclass(frozen=True)
+class StoredArray:
+    """One array of the Orbax checkpoint. axes: a letter for each, `l` first where layers are stacked. sha256: of its bytes."""
+
+    shape: tuple[int, ...]
+    dtype: str
+    axes: tuple[str, ...]
+    stacked: bool
+    sha256: str
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """The content of `manifest.json`.
+
+    source: its name, its revision (None for a folder), and the sha256 of each of its files. rules: a digest of the weight rules
+    that were used. dtype: what was asked for. fingerprint: of all arrays. vectors: what the source gives in float32 for fixed
+    texts, None where it has no way to tell. cost: what the dtype costs on those texts, None where nothing was rounded. parity:
+    figures against the reference library, where they were asked for.
+    """
+
+    source: Mapping[str, Any]
+    family: str
+    rules: str
+    dtype: str
+    versions: Mapping[str, str]
+    arrays: Mapping[str, StoredArray]
+    fingerprint: str
+    vectors: Mapping[str, Any] | None = None
+    cost: Mapping[str, float] | None = None
+    parity: Mapping[str, float] | None = None
+
+    def write(self, folder: Path) -> None:
+        """Writes `manifest.json`."""
+        content = {"format": FORMAT, **asdict(self)}
+        (folder / NAME).write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+
+    def recorded(self) -> tuple[list[str], np.ndarray] | None:
+        """Returns the fixed texts and the float32 vectors [n, e] that the source gives for them."""
+        if self.vectors is None:
+            return None
+        raw = base64.b64decode(self.vectors["float32"])
+        return list(self.vectors["texts"]), np.frombuffer(raw, "<f4").reshape(len(self.vectors["texts"]), -1)
+
+    def with_parity(self, figures: Mapping[str, float]) -> "Manifest":
+        """Returns this manifest with the figures of a comparison."""
+        return replace(self, parity=dict(figures))
+
+
+def read_manifest(folder: Path) -> Manifest | None:
+    """Returns the manifest of a converted checkpoint, None for any other folder.
+
+    Raises `CheckpointError` for one that is damaged or that another version of jaxembed wrote.
+    """
+    path = folder / NAME
+    if not (folder / ARRAYS).is_dir() or not path.is_file():
+        return None
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        form = content.pop("format")
+        if form != FORMAT:
+            raise CheckpointError(f"{path} has the format {form!r}, and {FORMAT!r} is read; convert the checkpoint again.")
+        arrays = {name: StoredArray(**_tuples(entry)) for name, entry in content.pop("arrays").items()}
+        return Manifest(arrays=arrays, **content)
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        if isinstance(error, CheckpointError):
+            raise
+        raise CheckpointError(f"{path} is damaged ({error}); convert the checkpoint again.") from None
+
+
+def versions() -> dict[str, str]:
+    """Returns the versions of the packages that make a checkpoint what it is."""
+    return {name: version(name) for name in _PACKAGES}
+
+
+def digest_of_rules(table: rules.Table) -> str:
+    """Returns a digest of how a family's tensors become parameters; it changes with the rules, and with nothing else."""
+    return hashlib.sha256("\n".join(sorted(map(repr, table.rules))).encode()).hexdigest()[:16]
+
+
+def fingerprint(arrays: Mapping[str, StoredArray]) -> str:
+    """Returns a digest of the content of all arrays, whatever order they are in."""
+    lines = [f"{name} {array.dtype} {array.shape} {array.sha256}" for name, array in sorted(arrays.items())]
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+
+
+def encoded(texts: Sequence[str], vectors: np.ndarray) -> dict[str, Any]:
+    """Returns what `Manifest.vectors` holds for these texts and their vectors [n, e]."""
+    return {"texts": list(texts), "float32": base64.b64encode(vectors.astype("<f4").tobytes()).decode()}
+
+
+def _tuples(entry: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: tuple(value) if isinstance(value, list) else value for name, value in entry.items()}

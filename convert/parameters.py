@@ -1,0 +1,196 @@
+"""The parameters of a model, each with the way to read it from a checkpoint: what loading, converting and checking share.
+
+Nothing is read before `Parameter.reads` are called, and each call holds one tensor.
+"""
+
+import re
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+from flax import nnx
+
+from jaxembed.convert import rules
+from jaxembed.convert.reader import Checkpoint
+from jaxembed.errors import CheckpointError
+from jaxembed.heads import DenseHead, Head, LayerNormHead
+from jaxembed.layers import Heads, Linear, Merge
+from jaxembed.pooling import Embedder
+from jaxembed.quantised import Quantised, quantise
+from jaxembed.registry import Family
+
+_Names = dict[str, tuple[str, tuple[str, ...], bool]]
+
+# How each head's folder names its tensors: the parameter, the letters of its axes, whether the tensor is transposed.
+DENSE: _Names = {
+    "linear.weight": ("linear.w", ("i", "o"), True),
+    "linear.bias": ("linear.b", ("o",), False),
+    "residual.weight": ("residual.w", ("i", "o"), True),
+}
+NORM: _Names = {"norm.weight": ("scale", ("o",), False), "norm.bias": ("bias", ("o",), False)}
+
+# How many leading axes a product with the matrix `w` of each layer sums over.
+_SUMMED: dict[type, int] = {Linear: 1, Heads: 1, Merge: 2}
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """One leaf of an `Embedder`.
+
+    path: dotted. shape: with the layers first if it is stacked. axes: a letter for each axis. reads: give one piece each, a
+    layer of a stack or the whole. dtype: of what they give. summed: axes that a product sums over, for a matrix of a layer
+    that may be quantised; else None.
+    """
+
+    path: str
+    shape: tuple[int, ...]
+    axes: tuple[str, ...]
+    dtype: np.dtype
+    reads: tuple[Callable[[], np.ndarray | Quantised], ...]
+    stacked: bool
+    summed: int | None = None
+
+    def piece(self, index: int, dtype: Any, *, int8: bool) -> np.ndarray | Quantised:
+        """Reads one piece as an array of `dtype`, or quantised if it is stored so, or if it may be and `int8` is asked for."""
+        value = self.reads[index]()
+        if isinstance(value, Quantised):
+            return value
+        if int8 and self.summed is not None:
+            return quantise(value, summed=self.summed)
+        return np.ascontiguousarray(value.astype(dtype, copy=False)).reshape(value.shape)
+
+    def pieces(self, dtype: Any, *, int8: bool) -> Iterator[np.ndarray | Quantised]:
+        """Reads the pieces in turn."""
+        return (self.piece(index, dtype, int8=int8) for index in range(len(self.reads)))
+
+    @property
+    def in_backbone(self) -> bool:
+        """Whether it is the backbone's; the heads stay float32, as the reference keeps them."""
+        return self.path.startswith("backbone.")
+
+
+def declare(
+    family: Family, config: Any, heads: Sequence[Head], modes: Sequence[str], *, include_prompt: bool
+) -> tuple[nnx.GraphDef, Any, dict[str, int]]:
+    """Returns the graph of an `Embedder`, its state with shapes for leaves, and `Parameter.summed` for each matrix."""
+    module = family.load(family.module)
+    embedder = nnx.eval_shape(lambda: Embedder(module(config), heads, modes, include_prompt=include_prompt))
+    summed = {
+        f"{dotted(path)}.w": _SUMMED[type(part)]
+        for path, part in nnx.iter_graph(embedder)
+        if type(part) in _SUMMED and path[0] == "backbone"
+    }
+    graph, state = nnx.split(embedder)
+    return graph, state, summed
+
+
+def fill(state: Any, leaves: dict[str, Any]) -> Any:
+    """Returns the state with the leaves of these paths in the places of their shapes."""
+    pure = nnx.to_pure_dict(state)
+    filled = jax.tree_util.tree_map_with_path(lambda path, _: leaves[_path(path)], pure)
+    nnx.replace_by_pure_dict(state, filled)
+    return state
+
+
+def shapes(state: Any) -> dict[str, tuple[int, ...]]:
+    """Returns the shape of each leaf by its path."""
+    leaves = jax.tree_util.tree_leaves_with_path(nnx.to_pure_dict(state))
+    return {_path(path): tuple(leaf.shape) for path, leaf in leaves}
+
+
+def parameters(
+    family: Family, config: Any, heads: Sequence[Head], folder: Path, state: Any, summed: dict[str, int]
+) -> tuple[list[Parameter], tuple[Path, ...]]:
+    """Returns every parameter of a checkpoint, and the files that hold them.
+
+    state, summed: what `declare` gives. Raises `CheckpointError` for anything that does not fit, all in one message.
+    """
+    declared = shapes(state)
+    checkpoint = Checkpoint(folder / getattr(config, "place", ""))
+    found = _backbone(family, config, checkpoint, declared, summed)
+    files = list(checkpoint.files)
+    for number, head in enumerate(heads):
+        if isinstance(head, DenseHead | LayerNormHead):
+            own = Checkpoint(folder / head.folder)
+            found += _head(f"heads.{number}", own, DENSE if isinstance(head, DenseHead) else NORM, declared)
+            files += own.files
+    return found, tuple(files)
+
+
+def _backbone(
+    family: Family, config: Any, checkpoint: Checkpoint, declared: dict[str, tuple[int, ...]], summed: dict[str, int]
+) -> list[Parameter]:
+    targets = {path.removeprefix("backbone."): shape for path, shape in declared.items() if path.startswith("backbone.")}
+    table: rules.Table = family.load(family.rules)
+    tensors = {name: checkpoint.shape(name) for name in checkpoint}
+    steps = rules.plan(table, config, tensors, list(targets), str(checkpoint.folder))
+    sizes = table.sizes(config)
+    mine: dict[str, list[rules.Step]] = {}
+    for step in steps:
+        mine.setdefault(step.rule.target, []).append(step)
+
+    def read(step: rules.Step) -> np.ndarray:
+        return np.asarray(step.rule.forward(checkpoint.read(step.name), sizes))
+
+    found = []
+    for target, shape in targets.items():
+        of_target = sorted(mine[target], key=lambda step: step.layer or 0)
+        stacked = of_target[0].layer is not None
+        letters = tuple(re.findall(r"\([^)]*\)|\S+", of_target[0].rule.dims.split("->")[-1]))
+        found.append(
+            Parameter(
+                f"backbone.{target}",
+                shape,
+                ("l", *letters) if stacked else letters,
+                np.result_type(*{checkpoint.dtype(step.name) for step in of_target}),
+                tuple(partial(read, step) for step in of_target),
+                stacked,
+                summed.get(f"backbone.{target}") if stacked else None,
+            )
+        )
+    return found
+
+
+def _head(
+    prefix: str,
+    checkpoint: Checkpoint,
+    names: _Names,
+    declared: dict[str, tuple[int, ...]],
+) -> list[Parameter]:
+    """The parameters of one sentence-transformers module."""
+    folder = checkpoint.folder
+    unknown = sorted(set(checkpoint) - set(names))
+    if unknown:
+        raise CheckpointError(f"{folder} holds tensors that no rule knows: {', '.join(unknown)}.")
+    found = []
+    for name, (target, axes, transposed) in names.items():
+        path = f"{prefix}.{target}"
+        if path not in declared:
+            if name in checkpoint:
+                raise CheckpointError(f"{folder} holds {name}, which its config.json says it has not.")
+            continue
+        if name not in checkpoint:
+            raise CheckpointError(f"{folder} lacks the tensor {name}.")
+        shape, expected = checkpoint.shape(name), declared[path][::-1] if transposed else declared[path]
+        if shape != expected:
+            raise CheckpointError(f"{name} of {folder} has shape {list(shape)}, expected {list(expected)}.")
+
+        def read(name: str = name, transposed: bool = transposed) -> np.ndarray:
+            tensor = checkpoint.read(name)
+            return tensor.T if transposed else tensor
+
+        found.append(Parameter(path, declared[path], axes, checkpoint.dtype(name), (read,), False))
+    return found
+
+
+def dotted(path: Sequence[Any]) -> str:
+    """Returns a path as one name."""
+    return ".".join(map(str, path))
+
+
+def _path(path: Any) -> str:
+    return ".".join(str(key.key) for key in path)

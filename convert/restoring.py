@@ -1,0 +1,107 @@
+"""Fills a declared model from a converted checkpoint, each shard straight onto its device."""
+
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+from flax import nnx
+from jax.sharding import Mesh, Sharding, SingleDeviceSharding
+
+from jaxembed import sharding
+from jaxembed.convert import store
+from jaxembed.convert.manifest import ARRAYS, Manifest, StoredArray, digest_of_rules
+from jaxembed.convert.parameters import Parameter, declare, fill, shapes
+from jaxembed.convert.weights import leaf
+from jaxembed.errors import CheckpointError
+from jaxembed.heads import Head
+from jaxembed.quantised import Quantised
+from jaxembed.registry import Family
+
+
+def restore_weights(
+    family: Family,
+    config: Any,
+    heads: Sequence[Head],
+    modes: Sequence[str],
+    folder: Path,
+    manifest: Manifest,
+    *,
+    include_prompt: bool,
+    dtype: Any,
+    per_layer: bool,
+    int8: bool = False,
+    mesh: Mesh | None = None,
+) -> tuple[nnx.GraphDef, Any]:
+    """Returns what `load_weights` returns, from the arrays of a converted folder.
+
+    Orbax reads onto each device what it holds and nothing else. Where each layer is an array of its own (`per_layer`, a CPU),
+    and where stored matrices are yet to be quantised, each is read by itself instead. Raises `CheckpointError` if the folder
+    is damaged or was converted by other rules.
+    """
+    if manifest.rules != digest_of_rules(family.load(family.rules)):
+        raise CheckpointError(f"{folder} was converted by other weight rules for {family.name}; convert the checkpoint again.")
+    graph, state, summed = declare(family, config, heads, modes, include_prompt=include_prompt)
+    found = stored_parameters(folder, manifest, shapes(state), summed)
+    if per_layer or int8:
+        leaves = {}
+        for parameter in found:
+            kind = dtype if parameter.in_backbone else np.float32
+            leaves[parameter.path] = leaf(parameter, kind, per_layer=per_layer, int8=int8, mesh=mesh)
+        return graph, fill(state, leaves)
+    wanted: dict[str, tuple[int, Any, Sharding]] = {}
+    for path, array in manifest.arrays.items():
+        kind = array.dtype if array.dtype == "int8" else dtype if _rounded(path) else np.float32
+        size = int(np.prod(array.shape)) * np.dtype(kind).itemsize
+        wanted[path] = (size, np.dtype(kind), _place(array, mesh))
+    return graph, fill(state, _joined(dict(store.restore(folder / ARRAYS, wanted))))
+
+
+def stored_parameters(
+    folder: Path, manifest: Manifest, declared: dict[str, tuple[int, ...]], summed: dict[str, int]
+) -> list[Parameter]:
+    """Returns every parameter of a converted folder. Raises `CheckpointError` if they are not those of the model."""
+    found = []
+    for path, shape in declared.items():
+        quantised = f"{path}.q" in manifest.arrays
+        array = manifest.arrays.get(f"{path}.q" if quantised else path)
+        if array is None or array.shape != shape:
+            raise CheckpointError(f"{folder} has no array {path} {list(shape)}; convert the checkpoint again.")
+        layers = range(shape[0]) if array.stacked else [None]
+        read = partial(_read, folder / ARRAYS, path, quantised)
+        reads = tuple(partial(read, layer) for layer in layers)
+        dtype = np.dtype(np.float32 if quantised else array.dtype)
+        found.append(
+            Parameter(path, shape, array.axes, dtype, reads, array.stacked, summed.get(path) if array.stacked else None)
+        )
+    return found
+
+
+def _read(arrays: Path, path: str, quantised: bool, layer: int | None) -> np.ndarray | Quantised:
+    if not quantised:
+        return store.read(arrays, path, layer)
+    return Quantised(store.read(arrays, f"{path}.q", layer), store.read(arrays, f"{path}.scale", layer))
+
+
+def _rounded(path: str) -> bool:
+    """Whether an array takes the type that was asked for: the backbone's, but for scales."""
+    return path.startswith("backbone.") and not path.endswith(".w.scale")
+
+
+def _place(array: StoredArray, mesh: Mesh | None) -> Sharding:
+    if mesh is None:
+        return SingleDeviceSharding(jax.devices()[0])
+    return sharding.sharding(array.axes, array.shape, mesh)
+
+
+def _joined(arrays: dict[str, jax.Array]) -> dict[str, Any]:
+    """Joins `path.q` and `path.scale` into one leaf."""
+    matrices = [
+        path.removesuffix(".q") for path in arrays if f"{path.removesuffix('.q')}.scale" in arrays and path.endswith(".q")
+    ]
+    joined: dict[str, Any] = dict(arrays)
+    for path in matrices:
+        joined[path] = Quantised(joined.pop(f"{path}.q"), joined.pop(f"{path}.scale"))
+    return joined

@@ -1,0 +1,65 @@
+"""Where a tensor lies in a file, and reading it: alone, without mapping the file, so that no more than it is ever in memory."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import ml_dtypes
+import numpy as np
+
+from jaxembed.errors import CheckpointError
+
+# The types that checkpoints store, by the names of numpy and ml_dtypes.
+DTYPES: Mapping[str, np.dtype] = {
+    **{name: np.dtype(name) for name in ("float64", "float32", "float16", "bool")},
+    **{name: np.dtype(name) for name in ("int64", "int32", "int16", "int8", "uint8", "uint16", "uint32", "uint64")},
+    "bfloat16": np.dtype(ml_dtypes.bfloat16),
+    "float8_e4m3fn": np.dtype(ml_dtypes.float8_e4m3fn),
+    "float8_e5m2": np.dtype(ml_dtypes.float8_e5m2),
+}
+
+
+@dataclass(frozen=True)
+class Stored:
+    """One tensor in a file.
+
+    offset: of its first element, in bytes. strides: in elements, None where the elements lie in order without gaps.
+    swapped: whether the file has the other byte order.
+    """
+
+    path: Path
+    offset: int
+    dtype: np.dtype
+    shape: tuple[int, ...]
+    strides: tuple[int, ...] | None = None
+    swapped: bool = False
+
+    def span(self) -> int:
+        """Returns how many elements lie between the first and the last one, both included; 0 for an empty tensor."""
+        if 0 in self.shape:
+            return 0
+        strides = contiguous(self.shape) if self.strides is None else self.strides
+        return 1 + sum((size - 1) * stride for size, stride in zip(self.shape, strides, strict=True))
+
+    def read(self) -> np.ndarray:
+        """Reads the tensor. Raises `CheckpointError` if the file ends before it."""
+        wanted = self.span() * self.dtype.itemsize
+        try:
+            raw = np.fromfile(self.path, np.uint8, wanted, offset=self.offset)
+        except OSError as error:
+            raise CheckpointError(f"{self.path} cannot be read: {error.strerror or error}.") from None
+        if raw.size != wanted:
+            raise CheckpointError(f"{self.path} ends before its last tensor; it was cut short: get the file again.")
+        if self.swapped:
+            raw = raw.view(f"u{self.dtype.itemsize}").byteswap().view(np.uint8)
+        flat = raw.view(self.dtype)
+        if self.strides is None or 0 in self.shape:
+            return flat.reshape(self.shape)
+        steps = tuple(stride * self.dtype.itemsize for stride in self.strides)
+        return np.ascontiguousarray(np.lib.stride_tricks.as_strided(flat, self.shape, steps, writeable=False))
+
+
+def contiguous(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """Returns the strides, in elements, of a tensor whose elements lie in order without gaps."""
+    return tuple(math.prod(max(size, 1) for size in shape[axis + 1 :]) for axis in range(len(shape)))

@@ -1,0 +1,54 @@
+"""Weights in int8 with one scale for each output channel, as a leaf that models do not see: `product` is all that knows it."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+Array = Any
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class Quantised:
+    """The matrix q · scale.
+
+    q: int8, the shape of the matrix. scale: float32, the shape of the matrix's last axes, those that a product does not sum
+    over. In a stack of layers both have a leading layer axis.
+    """
+
+    q: Array
+    scale: Array
+
+    def __getitem__(self, index: Any) -> "Quantised":
+        return self if index is Ellipsis else Quantised(self.q[index], self.scale[index])
+
+
+def quantise(matrix: np.ndarray, *, summed: int) -> Quantised:
+    """Returns a float matrix in int8: its first `summed` axes are those that a product sums over.
+
+    Each output channel is divided by its largest absolute value over 127 and rounded to the nearest whole number, half to
+    even; a channel of zeros has the scale 0.
+    """
+    wide = np.asarray(matrix, np.float32)
+    scale = np.abs(wide).max(axis=tuple(range(summed)), initial=0) / np.float32(127)
+    q = np.rint(wide / np.where(scale == 0, np.float32(1), scale))
+    return Quantised(np.clip(q, -127, 127).astype(np.int8), scale)
+
+
+def dequantised(matrix: Quantised) -> np.ndarray:
+    """Returns the float32 matrix that a quantised one stands for."""
+    return np.asarray(matrix.q, np.float32) * np.asarray(matrix.scale)
+
+
+def product(equation: str, x: Array, w: Array) -> Array:
+    """Returns `einsum(equation, x, w)` in the type of x, where w may be quantised.
+
+    Every whole number up to 127 is exact in bfloat16, so the product is of the exact q; the scale comes behind it, on the
+    outputs, of which there are fewer than weights.
+    """
+    if not isinstance(w, Quantised):
+        return jnp.einsum(equation, x, w)
+    return (jnp.einsum(equation, x, w.q.astype(x.dtype)) * w.scale).astype(x.dtype)

@@ -1,0 +1,44 @@
+"""From the hidden states of a packed row to one vector for each of its texts, in one pass and in float32."""
+
+from importlib import import_module
+
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Int
+
+from jaxembed.kernels_pallas.choice import Choice, Survey
+from jaxembed.kernels_pallas.pool.parts import Dense, finish, unit
+from jaxembed.kernels_pallas.shapes import PoolShape
+
+__all__ = ["Dense", "finish", "pool", "unit"]
+
+
+def pool(
+    hidden: Float[Array, "t d"],
+    starts: Int[Array, " s"],
+    lengths: Int[Array, " s"],
+    skip: Int[Array, " s"],
+    dims: Int[Array, " s"] | None,
+    normalise: Bool[Array, " s"] | None,
+    dense: Dense | None = None,
+    *,
+    modes: tuple[str, ...],
+    choice: Choice,
+) -> Float[Array, "s e"]:
+    """Returns one vector for each text, float32: the results of `modes` side by side, through `dense`, then as each text asked.
+
+    starts, lengths: where text i lies, in the order of the row; unused places, all at the end, have start t and length 0. skip:
+    leading tokens that do not count; where that leaves none, cls reads the first token and all other modes give zeros. modes:
+    cls, lasttoken, mean, max, mean_sqrt_len_tokens (sum / √n), weightedmean (weights 1, 2, 3, ... from the text's beginning).
+    dims: what lies behind the first dims[i] outputs becomes 0; normalise: whether text i then gets unit length; None for both
+    leaves the vectors as they are. Places without a text give finite values that nobody reads. A `Survey` instead of a choice
+    notes the shape and gives zeros. Definitions follow sentence-transformers 6.2, `sentence_transformer/modules/pooling.py`.
+    """
+    if isinstance(choice, Survey):
+        outputs = None if dense is None else dense.w.shape[1]
+        (t, d), s = hidden.shape, starts.shape[0]
+        activation = "linear" if dense is None else dense.activation
+        choice.seen.append(PoolShape(t, t, s, d, modes, hidden.dtype.name, outputs, activation))
+        return jnp.zeros((s, outputs or d * len(modes)), jnp.float32)
+    backend = getattr(import_module(f"{__name__}.{choice.backend}"), choice.backend)
+    out: Array = backend(hidden, starts, lengths, skip, dims, normalise, dense, modes=modes, choice=choice)
+    return out
