@@ -66,7 +66,9 @@ class ChatTemplate:
             raise InputError(f"the chat template cannot be filled with these messages: {error}") from None
         return _opened(text, read[-1]["content"]) if continue_final_message else text
 
-    def _message(self, message: Mapping[str, Any]) -> dict[str, Any]:
+    def _message(self, message: Any) -> dict[str, Any]:
+        if not isinstance(message, Mapping):
+            raise InputError(f"a message must be an object with a 'role' and a 'content', not {type(message).__name__}.")
         role, content = message.get("role"), message.get("content")
         if not isinstance(role, str):
             raise InputError("each message needs a 'role', a string.")
