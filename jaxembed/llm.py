@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from jaxembed.batching import Text
-from jaxembed.config import PoolerConfig, PoolingParams
+from jaxembed.config import PoolerConfig, PoolingParams, PoolingTask
 from jaxembed.engine import Engine, Progress
 from jaxembed.errors import InputError, InputTypeError
 from jaxembed.outputs import (
@@ -100,6 +100,11 @@ class LLM:
         if self._pooler.use_activation is None:
             self._pooler.use_activation = self.engine.model.recipe.normalise
         self.name = served_model_name or self.engine.model.name
+
+    @property
+    def task(self) -> PoolingTask:
+        """What the model is served for where a caller does not say: "embed" unless `pooler_config` says otherwise."""
+        return "token_embed" if self._pooler.task == "token_embed" else "embed"
 
     def warm_up(self, tasks: Sequence[str] = ("embed",)) -> None:
         """Compiles every program now, so that no later call waits for one."""
@@ -246,10 +251,11 @@ class LLM:
                 raise InputTypeError(f"pooling_params must be a PoolingParams or a list of them, not {type(params).__name__}.")
             if len(params) != count:
                 raise InputError(f"The lengths of prompts ({count}) and params ({len(params)}) must be the same.")
-            return [self._resolved(one, task) for one in params]
-        return [self._resolved(params or PoolingParams(), task)] * count
+            return [self.resolve(one, task) for one in params]
+        return [self.resolve(params or PoolingParams(), task)] * count
 
-    def _resolved(self, params: PoolingParams, task: str) -> PoolingParams:
+    def resolve(self, params: PoolingParams, task: str) -> PoolingParams:
+        """Returns `params` for `task` with this model's defaults filled in. Raises `InputError` for what it cannot do."""
         model = self.engine.model
         return params.for_task(task).resolve(
             self._pooler, model=self.name, width=model.width, matryoshka=model.recipe.matryoshka

@@ -111,6 +111,11 @@ class Tokenizer:
         text: str = self._rust.decode(list(ids), skip_special_tokens=skip_special_tokens)
         return text
 
+    def token(self, id_: int) -> str | None:
+        """Returns the token of an id as the vocabulary writes it, None for an unknown id."""
+        found: str | None = self._rust.id_to_token(id_)
+        return found
+
     def prompt_length(self, prompt: str) -> int:
         """Returns how many leading tokens a prompt takes: its own ids, less one if the last is special (the end token)."""
         (ids,) = self.encode([prompt])
