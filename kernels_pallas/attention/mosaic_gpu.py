@@ -82,9 +82,9 @@ def _kernel(
         plgpu.copy_gmem_to_smem(q.at[rows, head], mine, arrived.at[me])
         plgpu.barrier_wait(arrived.at[me])
         pl.when(me == 1)(lambda: _take_turn(turn))
-        _, total, sums = pipeline(
-            (_row(jnp.full((QUERIES,), LOWEST, jnp.float32)), _row(jnp.zeros((QUERIES,), jnp.float32)), _tile_of_zeros(width))
-        )
+        spans = [plgpu.load(x.at[rows], layout=plgpu.Layout.WGMMA.reduce(1), optimized=False) for x in (start, stop)]
+        highest, total = (_row(jnp.full((QUERIES,), x, jnp.float32)) for x in (LOWEST, 0.0))
+        *_, total, sums = pipeline((*spans, highest, total, _tile_of_zeros(width)))
         pl.when(me == 0)(lambda: _take_turn(turn))
         # Nothing seen leaves both at zero.
         total = jnp.where(total > 0, total, 1.0)
@@ -95,7 +95,7 @@ def _kernel(
 
     def step(indices, key, value, *rest):
         *added, carry = rest
-        highest, total, sums = carry
+        begin, end, highest, total, sums = carry
         scores = _scores(query.at[me], key, turn)
         if not late:
             scores *= scale
@@ -108,15 +108,15 @@ def _kernel(
         if bias is RelativeBias:
             scores += plgpu.load(added[0].at[pl.ds(me * QUERIES, QUERIES)], layout=plgpu.Layout.WGMMA)
             plgpu.commit_smem()  # read by threads, overwritten by the copy engine
-        begin, end = (_across(plgpu.load(x.at[rows], layout=plgpu.Layout.WGMMA.reduce(1)), scores.shape) for x in (start, stop))
-        scores = jnp.where((place >= begin) & (place < end), scores, MASKED)
+        seen = (place >= _across(begin, scores.shape)) & (place < _across(end, scores.shape))
+        scores = jnp.where(seen, scores, MASKED)
         higher = jnp.maximum(highest, scores.max(axis=1))
         shrink = jnp.exp2((highest - higher) * factor)
         weights = jnp.exp2(scores * factor - _across(higher * factor, scores.shape))
         total = total * shrink + weights.sum(axis=1)
         sums *= _across(shrink, sums.shape)
         _take_turn(turn)
-        return higher, total, _accumulate(sums, weights.astype(value.dtype), value)
+        return begin, end, higher, total, _accumulate(sums, weights.astype(value.dtype), value)
 
     specs = [plgpu.BlockSpec((block_k, width), lambda j: (first + j, 0), transforms=_transforms(width))] * 2
     operands = [x.at[:, head // share] for x in (k, v)]

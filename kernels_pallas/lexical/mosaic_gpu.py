@@ -104,7 +104,7 @@ def _kernel(hidden, vocabulary, starts, ends, low, high, out, words, states, ful
                 highest = jnp.where((place >= first) & (place < end), logits, -jnp.inf).max(axis=1)
                 before = jax.lax.broadcast_in_dim(first < index * tokens, highest.shape, [])
                 highest = jnp.maximum(highest, jnp.where(before, going_on, -jnp.inf))
-                plgpu.store(out.at[i, mine], highest, optimized=False)
+                out[i, mine] = highest
                 return highest
 
             return jax.lax.fori_loop(low[index], high[index], text, going_on)

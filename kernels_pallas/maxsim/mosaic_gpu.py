@@ -89,4 +89,4 @@ def _kernel(queries, documents, starts, lengths, out, query, pieces, arrived, fu
     nothing = plgpu.layout_cast(jnp.full((ROWS,), -jnp.inf, jnp.float32), plgpu.Layout.WGMMA.reduce(1))
     best = jax.lax.fori_loop(0, steps, step, (nothing,) * (rows // ROWS))
     for part, one in enumerate(best):
-        plgpu.store(out.at[me, text, pl.ds(part * ROWS, ROWS)], one, optimized=False)
+        out[me, text, pl.ds(part * ROWS, ROWS)] = one

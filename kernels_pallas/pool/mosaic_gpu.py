@@ -92,7 +92,7 @@ def _kernel(hidden, starts, firsts, ends, dims, wishes, out, parts, together, *,
         for other in range(1, WARPGROUPS):
             x = combine(x, _load(parts.at[other]))
         x = _finished(x, count, first - start, end - start, dims[text], wishes[text], mode)
-        plgpu.store(out.at[text], x, optimized=False)
+        out[text] = x
 
 
 def _finished(x, count, near, far, dims, wish, mode):
