@@ -5,7 +5,7 @@ must not change one bit of another), then the ceilings of this very card, then t
 attention (XLA and cuDNN) over the same texts as a batch, tokamax where it is installed, each beside the time that its bytes
 and products need at those ceilings. Run it where the device is:
 
-    python benchmarks/kernels.py            # about ten minutes; writes benchmarks/results/kernels-DEVICE.json
+    python benchmarks/kernels.py            # writes benchmarks/results/kernels-DEVICE.json as it goes
     python benchmarks/kernels.py --dry      # anywhere: the same code on small shapes, nothing written
 
 A time is the median of several runs of a loop on the device, in which every call waits for the one before and the inputs
@@ -153,9 +153,8 @@ def operations(sizes: Sizes) -> dict[str, tuple[Any, Callable[[Choice, Any], jax
     }
 
 
-def check(sizes: Sizes) -> list[dict[str, Any]]:
+def check(sizes: Sizes) -> Iterator[dict[str, Any]]:
     """Compares every back end of this device with the reference, with itself, and with itself after a neighbour changed."""
-    found = []
     row = texts(sizes.checked, 80, 256, 0)
     for operation, (shape, function, draw) in operations(sizes).items():
         x = draw()
@@ -174,8 +173,7 @@ def check(sizes: Sizes) -> list[dict[str, Any]]:
             kept = bool((np.compress(others, first, axis) == np.compress(others, changed, axis)).all())
             facts = {"error": error, "repeats": bool((first == again).all()), "keeps_others": kept}
             good = error <= LIMIT and facts["repeats"] and kept and (np.isfinite(first) == finite).all()
-            found.append({"operation": operation, "backend": choice.backend, "good": bool(good), **facts})
-    return found
+            yield {"operation": operation, "backend": choice.backend, "good": bool(good), **facts}
 
 
 # --- how fast ----------------------------------------------------------------------------------------------------------------
@@ -256,9 +254,11 @@ def run_maxsim(inputs: Any, starts: jax.Array, *, queries: jax.Array, lengths: j
 
 
 def time_attention(sizes: Sizes, facts: dict[str, float]) -> Iterator[dict[str, Any]]:
-    """Rows of every length and mean of texts, heads of every width, flat and in cells."""
-    cases = product(sizes.rows, sizes.means, sizes.widths, (True, False))
-    for t, mean, h, in_cells in cases:
+    """Rows of every length and mean of texts, flat and in cells; heads of every width in the row that counts most."""
+    main = sizes.rows[len(sizes.rows) // 2]
+    for t, mean, h, in_cells in product(sizes.rows, sizes.means, sizes.widths, (True, False)):
+        if t != main and h != sizes.widths[0]:
+            continue
         cell = min(t, 128 if mean < 100 else 1024) if in_cells else t
         n, row = max(1, sizes.model // h), texts(t, mean, cell, 1)
         start, stop = row.spans()
@@ -359,39 +359,45 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--dry", action="store_true", help="small shapes, nothing written: proves that the script works")
     parser.add_argument("--only", choices=("check", "attention", "others"), help="one part alone")
+    parser.add_argument("--output", type=Path, default=RESULTS, metavar="FOLDER", help="where the log goes")
     arguments = parser.parse_args()
     sizes = DRY if arguments.dry else Sizes()
     packages = ("jax", "jaxlib", "jaxembed", "tokamax", "jax-cuda13-plugin", "libtpu")
     report: dict[str, Any] = {
-        "device": target().name, "date": datetime.date.today().isoformat(), "dry": arguments.dry,
+        "device": target().name,
+        "date": datetime.date.today().isoformat(),
         "versions": {name: version for name in packages if (version := _version(name))},
-    }  # fmt: skip
+    }
+    path = arguments.output / f"kernels-{report['device'].lower().replace(' ', '-')}.json"
     print(f"{report['device']}, {report['versions']}")
-    good = True
-    if arguments.only in (None, "check"):
-        report["checks"] = check(sizes)
-        for one in report["checks"]:
-            print(
-                f"{'good ' if one['good'] else 'WRONG'} {one['operation']:<10} {one['backend']:<11} error {one['error']:.1e}",
-                end="",
-            )
-            print(f"{'' if one['repeats'] else ', not repeatable'}{'' if one['keeps_others'] else ', LEAKS'}", flush=True)
-        good = all(one["good"] for one in report["checks"])
-    if arguments.only != "check":
-        report["ceilings"] = ceilings(sizes)
-        print("ceilings: {bytes_per_second:.3g} bytes/s, {operations_per_second:.3g} operations/s".format(**report["ceilings"]))
-        report["times"] = []
-        parts = {"attention": time_attention, "others": time_others}
-        for part in [parts[arguments.only]] if arguments.only else parts.values():
-            for one in part(sizes, report["ceilings"]):
-                report["times"].append(one)
-                about = " ".join(f"{k} {v}" for k, v in one.items() if k not in ("name", "microseconds", "spread", "failed"))
-                print(f"{one.get('microseconds', one.get('failed')):>10} µs  {one['name']:<52} {about}", flush=True)
-    if not arguments.dry:
-        path = RESULTS / f"kernels-{report['device'].lower().replace(' ', '-')}.json"
-        path.write_text(json.dumps(report, indent=1) + "\n")
-        print(f"written to {path}")
-    return 0 if good else 1
+    for part in _parts(sizes, arguments.only, report):
+        print(part, flush=True)
+        # After every line, so that a visit that is cut short leaves what it found.
+        if not arguments.dry:
+            path.write_text(json.dumps(report, indent=1) + "\n")
+    return 0 if all(one["good"] for one in report.get("checks", [])) else 1
+
+
+def _parts(sizes: Sizes, only: str | None, report: dict[str, Any]) -> Iterator[str]:
+    """Fills the report, and gives a line to read for everything that comes into it."""
+    if only in (None, "check"):
+        report["checks"] = []
+        for one in check(sizes):
+            report["checks"].append(one)
+            faults = f"{'' if one['repeats'] else ', not repeatable'}{'' if one['keeps_others'] else ', LEAKS'}"
+            verdict = "good " if one["good"] else "WRONG"
+            yield f"{verdict} {one['operation']:<10} {one['backend']:<11} error {one['error']:.1e}{faults}"
+    if only == "check":
+        return
+    report["ceilings"] = ceilings(sizes)
+    yield "ceilings: {bytes_per_second:.3g} bytes/s, {operations_per_second:.3g} operations/s".format(**report["ceilings"])
+    report["times"] = []
+    parts = {"attention": time_attention, "others": time_others}
+    for part in [parts[only]] if only else parts.values():
+        for one in part(sizes, report["ceilings"]):
+            report["times"].append(one)
+            about = " ".join(f"{k} {v}" for k, v in one.items() if k not in ("name", "microseconds", "spread", "failed"))
+            yield f"{one.get('microseconds', one.get('failed')):>10} µs  {one['name']:<52} {about}"
 
 
 def _version(name: str) -> str | None:
