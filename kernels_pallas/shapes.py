@@ -6,9 +6,9 @@ A requirement that is not met is a phrase that completes "it cannot be used beca
 from dataclasses import dataclass
 from typing import ClassVar
 
-# What a block may hold: shared memory of a Hopper block; half of the smallest of the supported TPUs' vector memories (v7x).
+# What a kernel may hold: the shared memory of a Hopper block; three quarters of the smallest vector memory, that of a TPU v7x.
 SHARED_MEMORY = 232_448
-VECTOR_MEMORY = 32 << 20
+VECTOR_MEMORY = 48 << 20
 
 HALVES = ("bfloat16", "float16")
 BYTES = {"bfloat16": 2, "float16": 2, "float32": 4}

@@ -26,6 +26,7 @@ ATTENTION = [
     AttentionShape(8192, 128, 12, 12, 32, "bfloat16"),
     AttentionShape(8192, 8192, 16, 8, 128, "bfloat16"),
     AttentionShape(8192, 512, 3, 1, 256, "bfloat16"),
+    AttentionShape(32768, 32768, 16, 8, 128, "bfloat16"),
     AttentionShape(8192, 512, 12, 12, 80, "bfloat16"),
     AttentionShape(256, 256, 12, 12, 64, "bfloat16"),
     AttentionShape(8192, 512, 12, 12, 64, "bfloat16", "alibi"),

@@ -16,7 +16,7 @@ BUDGETS = {
     "attention, heads of 64": ("packed_attention", asked.ATTENTION[0], (687, 562, 530)),
     "attention, heads of 128": ("packed_attention", asked.ATTENTION[2], (887, 648, 620)),
     "attention, heads of 256": ("packed_attention", asked.ATTENTION[3], (1403, 851, 815)),
-    "attention with a relative bias": ("packed_attention", asked.ATTENTION[7], (917, 792, 737)),
+    "attention with a relative bias": ("packed_attention", asked.ATTENTION[8], (917, 792, 737)),
 }
 
 
