@@ -142,7 +142,7 @@ FAMILIES = (
         "read_jina2",
         "JINA2",
         when=lambda config: config.get("position_embedding_type") == "alibi",
-        examples="jina-embeddings-v2-base-en",
+        examples="jina-embeddings-v2-base-en, jina-embeddings-v2-base-code",
         reference="our own, of 60 lines in torch",
     ),
     _rotary(
@@ -258,6 +258,15 @@ FAMILIES = (
     ),
     _decoder("Qwen2", "qwen2", "Qwen2", "qwen2", examples="gte-Qwen2-7B-instruct, Qwen2-7B-Instruct-embed-base, bge-code-v1"),
     _decoder("Qwen3", "qwen3", "Qwen3", "qwen3", examples="Qwen3-Embedding-0.6B"),
+    _decoder(
+        "jina v5",
+        "jina_embeddings_v5",
+        "JinaEmbeddingsV5",
+        "jina5",
+        architectures=("JinaEmbeddingsV5Model",),
+        examples="jina-embeddings-v5-text-small, jina-embeddings-v5-text-nano",
+        reference="transformers `Qwen3Model` and `EuroBertModel`, with the task's adapter merged into their weights",
+    ),
     _decoder(
         "Voyage",
         "qwen3",

@@ -343,7 +343,7 @@ BACKBONES |= {
     ),
 }
 
-VOYAGE = SMALL_DECODER | {"head_dim": 8, "hidden_act": "silu", "rms_norm_eps": 1e-6, "num_labels": 16, "model_type": "qwen3"}
+VOYAGE = SMALL_DECODER | {"head_dim": 8, "hidden_act": "silu", "rms_norm_eps": 1e-6, "num_labels": 40, "model_type": "qwen3"}
 BACKBONES |= {"voyage": Case("own.Voyage", VOYAGE, decoder=True)}
 
 FEW = (1, 7, 66)
@@ -353,6 +353,23 @@ BACKBONES |= {
     "helium": Case("HeliumModel", SMALL_DECODER | {"head_dim": 6}, decoder=True, lengths=FEW),
     "seed-oss": Case("SeedOssModel", SMALL_DECODER | {"head_dim": 8}, decoder=True, lengths=FEW),
     "arcee": Case("ArceeForCausalLM", SMALL_DECODER, decoder=True, lengths=FEW),
+}
+
+JINA5 = SMALL_DECODER | {
+    "head_dim": 8,
+    "hidden_act": "silu",
+    "model_type": "jina_embeddings_v5",
+    "rms_norm_eps": 1e-6,
+    "task_names": ["retrieval", "text-matching"],
+}
+JINA_CODE = JINA2 | {
+    "num_attention_heads": 6,
+    "auto_map": {"AutoModel": "jinaai/jina-bert-v2-qk-post-norm--modeling_bert.JinaBertModel"},
+}
+BACKBONES |= {
+    "jina5-small": Case("own.JinaV5", JINA5, decoder=True, lengths=FEW),
+    "jina5-nano": Case("own.JinaV5", JINA5 | {"is_decoder": False}, decoder=True, lengths=FEW),
+    "jina2-code": Case("own.JinaCode", JINA_CODE, lengths=FEW),
 }
 
 MODES = ["cls", "max", "mean", "mean_sqrt_len_tokens", "weightedmean", "lasttoken"]
