@@ -1,5 +1,6 @@
 """Low-rank adapters in a folder of their own, as peft saves them, merged into the tensors they belong to as those are read."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,11 @@ _CHANGES: dict[str, tuple[Any, ...]] = {
     "layer_replication": ([],),
 }
 _BEFORE, _LOW, _UP = "base_model.model.", ".lora_A.weight", ".lora_B.weight"
+
+
+def merged_config(config_json: Mapping[str, Any], config: Any) -> dict[str, Any]:
+    """Returns the `config.json` of weights that have the adapter of `config` in them for good."""
+    return {**config_json, "jina_task": None} if getattr(config, "adapter", "") else dict(config_json)
 
 
 class Adapted(Checkpoint):

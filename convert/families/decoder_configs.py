@@ -105,11 +105,14 @@ def voyage(config: Config) -> DecoderConfig:
 
 
 def jina5(config: Config) -> DecoderConfig:
-    """Jina v5: a Qwen3, or a EuroBERT where it is no decoder; `jina_task` says whose adapter is merged, as in vLLM."""
+    """Jina v5: a Qwen3, or a EuroBERT where it is no decoder; `jina_task` says whose adapter is merged, as in vLLM.
+
+    None is for weights that have it in them already.
+    """
     tasks, task = list(config.get("task_names") or []), config.get("jina_task", "retrieval")
-    if task not in tasks:
+    if task is not None and task not in tasks:
         raise UnsupportedModelError(f"jina_task {task!r} is not among the tasks of this model: {', '.join(tasks)}.")
-    adapter = f"adapters/{task}"
+    adapter = "" if task is None else f"adapters/{task}"
     return replace(llama(config) if config.get("is_decoder") is False else qwen3(config), adapter=adapter)
 
 
