@@ -327,6 +327,22 @@ def test_an_adapter_that_does_not_fit_its_model_is_refused(checkpoint):
         LLM(str(folder))
 
 
+def test_the_text_half_of_embeddinggemma_2_is_found_in_the_whole(checkpoint):
+    folder = checkpoint("backbone-embeddinggemma2")
+    ids, hidden = expected("embeddinggemma2")
+    config = json.loads((folder / "config.json").read_text())
+    whole = {"architectures": ["EmbeddingGemma2Model"], "model_type": "embedding_gemma2", "text_config": config}
+    (folder / "config.json").write_text(json.dumps(whole))
+    tensors = {f"language_model.{name}": tensor for name, tensor in load_file(folder / "model.safetensors").items()}
+    tensors["vision_tower.patch_embedder.weight"] = np.ones((2, 2), np.float32)
+    save_file(tensors, folder / "model.safetensors")
+    np.testing.assert_allclose(vector(folder, ids), unit(hidden.mean(0)), atol=1e-5)
+    config["layer_types"] = config["layer_types"][::-1]
+    (folder / "config.json").write_text(json.dumps(whole))
+    with pytest.raises(UnsupportedModelError, match="unless every n-th layer alone is full"):
+        describe(str(folder))
+
+
 def test_the_table_of_models_is_up_to_date():
     """`make table` draws it from the registry and from what the parity run measured."""
     document = table.DOCUMENT.read_text()

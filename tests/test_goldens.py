@@ -34,6 +34,7 @@ def test_hidden_states_equal_those_of_transformers(name, checkpoint):
 
 
 SCANNED = ["qwen2", "qwen2-sliding", "bert", "albert-groups", "embeddinggemma", "modernbert", "nomic-moe", "jina3", "deberta"]
+SCANNED += ["embeddinggemma2"]
 
 
 @pytest.mark.parametrize("name", SCANNED)
