@@ -55,19 +55,19 @@ class Layer(nnx.Module):
 
     def __init__(self, config: EmbeddingGemma2Config, kind: LayerKind) -> None:
         d, h, f = config.width, kind.head_width, config.mlp_width
-        self.attention_norm, self.attention_end = (RMSNorm(d, epsilon=config.epsilon) for _ in range(2))
+        self.attention_norm, self.attention_end = (RMSNorm(d, epsilon=config.epsilon, wide=True) for _ in range(2))
         self.q = Heads(d, config.heads, h, bias=False)
         self.k = Heads(d, kind.key_heads, h, bias=False)
         self.v = Heads(d, kind.key_heads, h, bias=False)
-        self.q_norm, self.k_norm = (RMSNorm(h, epsilon=config.epsilon) for _ in range(2))
+        self.q_norm, self.k_norm = (RMSNorm(h, epsilon=config.epsilon, wide=True) for _ in range(2))
         self.out = Merge(d, config.heads, h, bias=False)
-        self.mlp_norm, self.mlp_end = (RMSNorm(d, epsilon=config.epsilon) for _ in range(2))
+        self.mlp_norm, self.mlp_end = (RMSNorm(d, epsilon=config.epsilon, wide=True) for _ in range(2))
         self.gate = Linear(d, f, bias=False)
         self.up = Linear(d, f, bias=False)
         self.down = Linear(f, d, bias=False)
         self.signal_gate = Linear(d, config.signal_width, bias=False)
         self.signal_out = Linear(config.signal_width, d, bias=False)
-        self.signal_end = RMSNorm(d, epsilon=config.epsilon)
+        self.signal_end = RMSNorm(d, epsilon=config.epsilon, wide=True)
         self.share = nnx.Param(jnp.zeros(1))
         self.activation, self.epsilon = config.activation, config.epsilon
 
@@ -124,9 +124,9 @@ class EmbeddingGemma2(nnx.Module):
     def __init__(self, config: EmbeddingGemma2Config) -> None:
         self.words = nnx.Param(jnp.zeros((config.vocabulary, config.width)))
         self.signals = nnx.Param(jnp.zeros((config.layers, config.signal_width, config.width)))
-        self.signal_norm = RMSNorm(config.signal_width, epsilon=config.epsilon)
+        self.signal_norm = RMSNorm(config.signal_width, epsilon=config.epsilon, wide=True)
         self.groups = stacked(lambda: Group(config), config.layers // config.period)
-        self.norm = RMSNorm(config.width, epsilon=config.epsilon)
+        self.norm = RMSNorm(config.width, epsilon=config.epsilon, wide=True)
         self.linear = Linear(config.width, config.output_width, bias=False)
         self.config = config
 

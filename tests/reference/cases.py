@@ -376,21 +376,21 @@ GEMMA_2 = {
     "vocab_size": 120,
     "hidden_size": 24,
     "intermediate_size": 48,
-    "num_hidden_layers": 6,
+    "num_hidden_layers": 4,
     "num_attention_heads": 4,
     "num_key_value_heads": 2,
     "head_dim": 8,
     "max_position_embeddings": 66,
     "sliding_window": 5,
-    "hidden_size_per_layer_input": 10,
-    "embedding_dim": 40,
-    "sliding_window_pattern": 3,
+    "hidden_size_per_layer_input": 40,
+    "embedding_dim": 64,
+    "sliding_window_pattern": 2,
     "global_head_dim": 12,
     "num_global_key_value_heads": 1,
 }
 BACKBONES |= {
     # Scores are not scaled, and q and k are normalised: scales of one would make a softmax of one hot.
-    "embeddinggemma2": Case("EmbeddingGemma2TextModel", GEMMA_2, lengths=FEW, norms=0.4),
+    "embeddinggemma2": Case("EmbeddingGemma2TextModel", GEMMA_2, lengths=FEW, norms=0.7),
 }
 
 MODES = ["cls", "max", "mean", "mean_sqrt_len_tokens", "weightedmean", "lasttoken"]
