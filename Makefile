@@ -1,5 +1,5 @@
 # Each target does its own set-up on a bare machine; a second run starts at once.
-.PHONY: demo test check parity aot goldens bench clean
+.PHONY: demo test check parity clients abuse aot goldens table bench bench-server clean
 
 demo: ## real embeddings of real text from a real model
 	@scripts/setup.sh product
@@ -27,6 +27,12 @@ goldens: ## draws tests/goldens anew from the real libraries
 	@scripts/setup.sh product
 	@scripts/setup.sh reference
 	@.venv-reference/bin/python tests/reference/write_goldens.py
+
+table: ## measures every family anew and draws the table of docs/models.md
+	@scripts/setup.sh product
+	@scripts/setup.sh reference
+	@JAXEMBED_RECORD=1 .venv/bin/python -m pytest -m parity tests/parity/test_families.py
+	@.venv/bin/python tests/reference/table.py
 
 bench: ## jaxembed and sentence-transformers in turn, on this machine
 	@scripts/setup.sh product

@@ -20,6 +20,7 @@ import numpy as np
 
 from jaxembed.batching import Text
 from jaxembed.convert import manifest, store
+from jaxembed.convert.adapters import merged_config
 from jaxembed.convert.manifest import ARRAYS, Manifest, StoredArray, read_manifest
 from jaxembed.convert.parameters import Parameter, declare, layouts, open_parameters
 from jaxembed.convert.parity import TEXTS, figures
@@ -67,7 +68,8 @@ def convert(
         arrays = _write_arrays(folder / ARRAYS, opened.parameters, dtype, progress, digests)
         for path in small:
             copy_file(path, folder / path.relative_to(found.folder))
-        (folder / "config.json").write_text(json.dumps(found.config_json, indent=2) + "\n", encoding="utf-8")
+        config = merged_config(found.config_json, found.config)
+        (folder / "config.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
         vectors, cost = _recorded(found, graph, state, opened.parameters, dtype)
         made = Manifest(
             source={"name": found.name, "revision": _revision(found.folder), "files": digests.result()},

@@ -8,7 +8,9 @@ from typing import Any
 import numpy as np
 
 from jaxembed.convert import rules
+from jaxembed.convert.adapters import merged_config
 from jaxembed.convert.conversion import beside, check_target, copy_file, small_files
+from jaxembed.convert.families import static
 from jaxembed.convert.manifest import NAME, read_manifest
 from jaxembed.convert.parameters import DENSE, NORM, Opened, Parameter, declare, layouts, open_parameters, shapes
 from jaxembed.convert.reader import SINGLE
@@ -45,7 +47,8 @@ def export(source: str | None, out: Path, *, progress: Callable[[int], Any], **o
             if path != found.folder / NAME:
                 copy_file(path, folder / path.relative_to(found.folder))
         # Weights of 8 bits have been multiplied by their scales.
-        config = {key: value for key, value in found.config_json.items() if key != "quantization_config"}
+        config = merged_config(found.config_json, found.config)
+        config = {key: value for key, value in config.items() if key not in ("quantization_config", static.KEY)}
         (folder / "config.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
     return count
 
@@ -87,7 +90,7 @@ def _folders(
 ) -> Iterator[tuple[str, Iterator[tuple[str, np.ndarray]]]]:
     """Yields each folder that holds tensors, and them."""
     backbone = _Backbone({path.removeprefix("backbone."): one for path, one in listed.items() if one.in_backbone})
-    yield "", rules.export(table, found.config, backbone)
+    yield getattr(found.config, "place", ""), rules.export(table, found.config, backbone)
     for number, head in enumerate(found.recipe.heads):
         if isinstance(head, DenseHead | LayerNormHead):
             names = DENSE if isinstance(head, DenseHead) else NORM

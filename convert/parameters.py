@@ -15,6 +15,7 @@ import numpy as np
 from flax import nnx
 
 from jaxembed.convert import rules
+from jaxembed.convert.adapters import Adapted
 from jaxembed.convert.reader import Checkpoint
 from jaxembed.convert.stored import in_order
 from jaxembed.errors import CheckpointError
@@ -126,7 +127,8 @@ def open_parameters(
     state, summed: what `declare` gives. Raises `CheckpointError` for anything that does not fit, all in one message.
     """
     declared = shapes(state)
-    checkpoint = Checkpoint(folder / getattr(config, "place", ""))
+    place, adapter = folder / getattr(config, "place", ""), getattr(config, "adapter", "")
+    checkpoint = Adapted(place, place / adapter) if adapter else Checkpoint(place)
     found, layout = _backbone(family, config, checkpoint, declared, summed)
     files = list(checkpoint.files)
     for number, head in enumerate(heads):

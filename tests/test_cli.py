@@ -96,6 +96,13 @@ def test_score_prints_a_line_a_text(run):
     assert out == "0.6660  It's so sunny outside!\n0.1046  He drove to the stadium.\n"
 
 
+def test_info_tells_of_static_embeddings_too(run, checkpoint):
+    status, out, _ = run("info", str(checkpoint("static-model2vec")))
+    assert status == 0
+    assert "Static embeddings (StaticModel)" in out
+    assert "layers          none" in out
+
+
 def test_info_says_what_was_found_and_in_which_file(run, checkpoint):
     status, out, _ = run("info", str(checkpoint("pipeline-dense-many")))
     assert status == 0

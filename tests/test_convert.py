@@ -26,7 +26,8 @@ from jaxembed.errors import CheckpointError, InputError
 from jaxembed.loading import load
 
 GOLDENS = Path(__file__).parent / "goldens"
-EVERY = sorted(path.stem for path in GOLDENS.glob("*.json"))
+# Jina v5 leaves out: its adapters are merged for good, which a test of its own shows.
+EVERY = sorted(path.stem for path in GOLDENS.glob("*.json") if "jina5" not in path.stem)
 TEXTS = ["w8 w9 w10", "w100", "w20 w7 " * 12]
 
 
@@ -75,7 +76,30 @@ class _silent:
         pass
 
 
-@pytest.mark.parametrize("name", ["backbone-roberta", "backbone-qwen3-causal-lm", "pipeline-dense-many"])
+def test_a_merged_adapter_stays_merged_there_and_back(checkpoint, tmp_path):
+    folder = checkpoint("backbone-jina5-small")
+
+    def vector(place: Path) -> np.ndarray:
+        (output,) = LLM(str(place)).embed(["w8 w9 w10"], use_tqdm=False)
+        return np.array(output.outputs.embedding)
+
+    expected = vector(folder)
+    convert(str(folder), tmp_path / "out")
+    np.testing.assert_array_equal(vector(tmp_path / "out"), expected)
+    export(str(tmp_path / "out"), tmp_path / "back", progress=_silent)
+    np.testing.assert_array_equal(vector(tmp_path / "back"), expected)
+
+
+MODELS = [
+    "backbone-roberta",
+    "backbone-qwen3-causal-lm",
+    "pipeline-dense-many",
+    "static-model2vec",
+    "static-sentence-transformers",
+]
+
+
+@pytest.mark.parametrize("name", MODELS)
 def test_a_converted_model_gives_the_same_vectors(name, checkpoint, tmp_path):
     folder = checkpoint(name)
     made = convert(str(folder), tmp_path / "out")

@@ -7,13 +7,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 from flax import nnx
-from reference import cases, tiny
+from reference import cases, table, tiny
 from safetensors.numpy import load_file, save_file
 
 from jaxembed import LLM, SentenceTransformer
 from jaxembed.batching import Text
 from jaxembed.engine import Engine
-from jaxembed.errors import UnsupportedModelError
+from jaxembed.errors import CheckpointError, UnsupportedModelError
 from jaxembed.loading import describe
 from jaxembed.registry import FAMILIES, find
 
@@ -293,3 +293,57 @@ def test_a_family_is_found_by_its_model_type_and_can_be_imported(family):
     assert family.reference
     if family.when is None:
         assert find({"architectures": [family.architectures[0]]}) is family
+
+
+def test_jina_v5_merges_the_adapter_of_the_task_that_is_asked_for(checkpoint):
+    folder = checkpoint("backbone-jina5-small")
+    ids, hidden = expected("jina5-small")
+    np.testing.assert_allclose(vector(folder, ids), unit(hidden[-1]), atol=1e-5)
+    other = vector(folder, ids, hf_overrides={"jina_task": "text-matching"})
+    assert np.abs(other - unit(hidden[-1])).max() > 1e-2
+    with pytest.raises(
+        UnsupportedModelError, match="jina_task 'poetry' is not among the tasks of this model: retrieval, text-m"
+    ):
+        describe(str(folder), hf_overrides={"jina_task": "poetry"})
+
+
+def test_an_adapter_that_does_not_fit_its_model_is_refused(checkpoint):
+    folder = checkpoint("backbone-jina5-small")
+    place = folder / "adapters" / "retrieval"
+    config = json.loads((place / "adapter_config.json").read_text())
+    (place / "adapter_config.json").write_text(json.dumps(config | {"use_dora": True}))
+    with pytest.raises(UnsupportedModelError, match=r"use_dora of .*adapter_config\.json is not supported; plain LORA is"):
+        LLM(str(folder))
+    (place / "adapter_config.json").write_text(json.dumps(config))
+    tensors = load_file(place / "adapter_model.safetensors")
+    save_file(
+        tensors | {"base_model.model.layers.9.mlp.up_proj.lora_A.weight": np.ones((4, 24), np.float32)},
+        place / "adapter_model.safetensors",
+    )
+    with pytest.raises(CheckpointError, match=r"does not fit its model: .*layers\.9\.mlp\.up_proj\.lora_B"):
+        LLM(str(folder))
+    (place / "adapter_config.json").unlink()
+    with pytest.raises(CheckpointError, match="there is no adapter in"):
+        LLM(str(folder))
+
+
+def test_the_text_half_of_embeddinggemma_2_is_found_in_the_whole(checkpoint):
+    folder = checkpoint("backbone-embeddinggemma2")
+    ids, hidden = expected("embeddinggemma2")
+    config = json.loads((folder / "config.json").read_text())
+    whole = {"architectures": ["EmbeddingGemma2Model"], "model_type": "embedding_gemma2", "text_config": config}
+    (folder / "config.json").write_text(json.dumps(whole))
+    tensors = {f"language_model.{name}": tensor for name, tensor in load_file(folder / "model.safetensors").items()}
+    tensors["vision_tower.patch_embedder.weight"] = np.ones((2, 2), np.float32)
+    save_file(tensors, folder / "model.safetensors")
+    np.testing.assert_allclose(vector(folder, ids), unit(hidden.mean(0)), atol=1e-5)
+    config["layer_types"] = config["layer_types"][::-1]
+    (folder / "config.json").write_text(json.dumps(whole))
+    with pytest.raises(UnsupportedModelError, match="unless every n-th layer alone is full"):
+        describe(str(folder))
+
+
+def test_the_table_of_models_is_up_to_date():
+    """`make table` draws it from the registry and from what the parity run measured."""
+    document = table.DOCUMENT.read_text()
+    assert table.drawn(document) == document

@@ -20,20 +20,21 @@ def golden(name: str) -> tuple[dict, dict[str, np.ndarray]]:
 
 @pytest.mark.parametrize("name", sorted(cases.BACKBONES))
 def test_hidden_states_equal_those_of_transformers(name, checkpoint):
+    """Packed together, and one text alone; the parity run has every text alone."""
     about, expected = golden(f"backbone-{name}")
     engine = Engine.load(str(checkpoint(f"backbone-{name}")), max_model_len=48 if "dynamic" in name else None)
     # Beyond its trained length a dynamic rope bends for each text by itself, which only an engine that allows it can show.
     engine.max_length = max(about["lengths"])
     texts = [Text(np.array(one, np.int32)) for one in tiny.ids(about["lengths"], about["seed"])]
     packed = list(engine.run(texts, kind="hidden"))
-    for length, text, together in zip(about["lengths"], texts, packed, strict=True):
-        (alone,) = engine.run([text], kind="hidden")
-        truth = expected[f"hidden-{length}"]
-        assert np.abs(together - truth).max() <= 1e-5
-        assert np.abs(alone - truth).max() <= 1e-5
+    (alone,) = engine.run([texts[about["lengths"].index(7)]], kind="hidden")
+    assert np.abs(alone - expected["hidden-7"]).max() <= 1e-5
+    for length, together in zip(about["lengths"], packed, strict=True):
+        assert np.abs(together - expected[f"hidden-{length}"]).max() <= 1e-5
 
 
 SCANNED = ["qwen2", "qwen2-sliding", "bert", "albert-groups", "embeddinggemma", "modernbert", "nomic-moe", "jina3", "deberta"]
+SCANNED += ["embeddinggemma2"]
 
 
 @pytest.mark.parametrize("name", SCANNED)
@@ -48,7 +49,12 @@ def test_scanned_layers_give_what_unrolled_ones_give(name, checkpoint):
         assert np.abs(hidden - expected[f"hidden-{length}"]).max() <= 1e-5
 
 
-@pytest.mark.parametrize("name", sorted(cases.BACKBONES))
+# One for each module and each kind of norm and position; the parity run has them all.
+HALVED = ["bert", "albert", "mpnet", "modernbert", "gte-new", "nomic-moe", "jina3", "jina2", "t5", "deberta"]
+HALVED += ["qwen3", "embeddinggemma", "gemma2", "olmo2", "granite", "glm4", "starcoder2", "phi3-longrope"]
+
+
+@pytest.mark.parametrize("name", HALVED)
 def test_bfloat16_points_the_same_way(name, checkpoint):
     about, expected = golden(f"backbone-{name}")
     engine = Engine.load(str(checkpoint(f"backbone-{name}")), dtype="bfloat16")

@@ -112,6 +112,8 @@ def test_matryoshka_is_what_the_config_says(tmp_path, config, expected):
             [("Transformer", None), MEAN, ("WeightedLayerPooling", {})],
             "WeightedLayerPooling is not supported; supported are Transformer",
         ),
+        ([("Router", {})], "Router is not supported; supported are Transformer"),
+        ([("Asym", {})], "Asym is not supported; supported are Transformer"),
         ([("Transformer", None), ("custom_code.Pooling", {})], "custom_code.Pooling is not supported"),
         ([("Transformer", None)], "names no Pooling"),
         ([("Transformer", None), ("Dense", DENSE), MEAN], "before its Pooling"),

@@ -6,6 +6,7 @@ from reference import cases, tiny
 from safetensors.numpy import load_file
 
 from jaxembed.convert import rules
+from jaxembed.convert.adapters import Adapted
 from jaxembed.convert.rules import Ignore, Rule, Table
 from jaxembed.errors import CheckpointError
 from jaxembed.loading import describe
@@ -58,6 +59,9 @@ def test_exporting_gives_back_the_bytes_that_were_loaded(name, checkpoint):
     leaves = jax.tree_util.tree_leaves_with_path(nnx.to_pure_dict(model.state)["backbone"])
     parameters = {".".join(str(key.key) for key in path): np.asarray(leaf) for path, leaf in leaves}
     original = load_file(folder / "model.safetensors")
+    if getattr(model.config, "adapter", ""):  # its product is in the weights for good
+        adapted = Adapted(folder, folder / model.config.adapter)
+        original = {tensor: adapted.read(tensor) for tensor in adapted}
     table, prefix = model.family.load(model.family.rules).layout(model.config, original, parameters)
     exported = dict(rules.export(table, model.config, parameters, prefix))
     left = set(original) - set(exported)

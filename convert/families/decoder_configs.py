@@ -104,6 +104,18 @@ def voyage(config: Config) -> DecoderConfig:
     return read(config, windows=windows, qk_norm="head", head_width=128, causal=False, outputs=config["num_labels"])
 
 
+def jina5(config: Config) -> DecoderConfig:
+    """Jina v5: a Qwen3, or a EuroBERT where it is no decoder; `jina_task` says whose adapter is merged, as in vLLM.
+
+    None is for weights that have it in them already.
+    """
+    tasks, task = list(config.get("task_names") or []), config.get("jina_task", "retrieval")
+    if task is not None and task not in tasks:
+        raise UnsupportedModelError(f"jina_task {task!r} is not among the tasks of this model: {', '.join(tasks)}.")
+    adapter = "" if task is None else f"adapters/{task}"
+    return replace(llama(config) if config.get("is_decoder") is False else qwen3(config), adapter=adapter)
+
+
 def _qwen_windows(config: Config) -> tuple[int | None, ...]:
     """Each layer's window: from `layer_types`, or from `max_window_layers` in checkpoints older than that key."""
     count, window, sliding = config["num_hidden_layers"], config.get("sliding_window"), config.get("use_sliding_window")

@@ -126,7 +126,9 @@ def read_jina2(config: Config) -> RotaryBertConfig:
             f"feed_forward_type {kind!r} with position_embedding_type {config['position_embedding_type']!r} is not supported "
             "for jina v2; geglu or reglu with alibi are."
         )
-    return _read(config, rotary=None, gated=True, activation=gates[kind])
+    # The two implementations have one config; which it is stands in the name of the code that neither of us runs.
+    normed = "qk-post-norm" in str(config.get("auto_map"))
+    return _read(config, rotary=None, gated=True, activation=gates[kind], qk_norm=normed)
 
 
 def _sizes(config: RotaryBertConfig) -> Mapping[str, int]:
@@ -289,13 +291,39 @@ JINA3 = replace(
     ),
 )
 
-JINA2 = _table(
-    _LAYER_NORM,
-    ("", "bert."),
-    _separate(_GTE_AT + "attention.self.", "query", "key", "value"),
-    _parts(_GTE_AT, "attention.output.dense", "attention.output.LayerNorm", "mlp.layernorm"),
-    [
-        *fused(_GTE_AT + "mlp.gated_layers.weight", ("layers.mlp.gate.w", "f d -> d f"), ("layers.mlp.up.w", "f d -> d f")),
-        *linear(_GTE_AT + "mlp.wo", "layers.mlp.down", "d", "f"),
-    ],
+_JINA2 = [
+    *_separate(_GTE_AT + "attention.self.", "query", "key", "value"),
+    *linear(_GTE_AT + "attention.output.dense", "layers.out", "d", "n h"),
+    *norm(_GTE_AT + "attention.output.LayerNorm", "layers.attention_norm"),
+]
+JINA2 = replace(
+    _table(
+        _LAYER_NORM,
+        ("", "bert."),
+        _JINA2,
+        [
+            *fused(_GTE_AT + "mlp.gated_layers.weight", ("layers.mlp.gate.w", "f d -> d f"), ("layers.mlp.up.w", "f d -> d f")),
+            *linear(_GTE_AT + "mlp.wo", "layers.mlp.down", "d", "f"),
+            *norm(_GTE_AT + "mlp.layernorm", "layers.mlp_norm"),
+        ],
+    ),
+    others=(
+        _table(
+            _LAYER_NORM,
+            ("", "bert."),
+            _JINA2,
+            [
+                *norm(_GTE_AT + "attention.self.layer_norm_q", "layers.q_norm"),
+                *norm(_GTE_AT + "attention.self.layer_norm_k", "layers.k_norm"),
+                *norm(_GTE_AT + "layer_norm_1", "layers.again_norm"),
+                *fused(
+                    _GTE_AT + "mlp.up_gated_layer.weight",
+                    ("layers.mlp.up.w", "f d -> d f"),
+                    ("layers.mlp.gate.w", "f d -> d f"),
+                ),
+                *linear(_GTE_AT + "mlp.down_layer", "layers.mlp.down", "d", "f"),
+                *norm(_GTE_AT + "layer_norm_2", "layers.mlp_norm"),
+            ],
+        ),
+    ),
 )

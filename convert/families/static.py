@@ -11,29 +11,36 @@ from jaxembed.errors import CheckpointError
 from jaxembed.files import read_json
 from jaxembed.models.static import StaticConfig
 
+KEY = "jaxembed"
 _NAMES = ("embeddings", "embedding.weight")
 
 
 def describe(folder: Path) -> dict[str, Any] | None:
-    """Returns a config for a checkpoint of static embeddings, which may have none of its own; None for any other checkpoint."""
+    """Returns a config for a checkpoint of static embeddings, which may have none of its own; None for any other checkpoint.
+
+    What was found in its files stands under a key of ours, which a converted checkpoint keeps.
+    """
     modules, own = read_json(folder / "modules.json", of=list) or [], read_json(folder / "config.json") or {}
     if own.get("architectures") == ["StaticEmbedding"]:
         return None  # a converted checkpoint, whose config.json is what this returned
     first = modules[0] if modules and isinstance(modules[0], Mapping) else {}
     if not str(first.get("type")).endswith(".StaticEmbedding") and own.get("model_type") != "model2vec":
         return None
+    if KEY in own:
+        return own
     place = str(first.get("path", ""))
     checkpoint = Checkpoint(folder / place)
     shape = next((checkpoint.shape(name) for name in _NAMES if name in checkpoint), None)
     if shape is None or len(shape) != 2:
         raise CheckpointError(f"{folder / place} holds no table of static embeddings: none of {', '.join(_NAMES)}.")
     sizes = {"vocab_size": shape[0], "hidden_size": shape[1], "weighted": "weights" in checkpoint, "place": place}
-    return {**own, "architectures": ["StaticEmbedding"], **sizes}
+    return {**own, "architectures": own.get("architectures") or ["StaticEmbedding"], KEY: sizes}
 
 
 def read(config: Mapping[str, Any]) -> StaticConfig:
     """Reads what `describe` found."""
-    return StaticConfig(config["vocab_size"], config["hidden_size"], config["weighted"], config["place"])
+    sizes = config[KEY]
+    return StaticConfig(sizes["vocab_size"], sizes["hidden_size"], sizes["weighted"], sizes["place"])
 
 
 _SENTENCE_TRANSFORMERS = Table(

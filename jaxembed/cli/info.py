@@ -3,6 +3,7 @@
 import argparse
 import math
 import os
+from typing import Any
 
 from jaxembed.cli.options import add_model_arguments
 
@@ -24,17 +25,18 @@ def run(arguments: argparse.Namespace) -> None:
         max_model_len=arguments.max_model_len,
         token=os.environ.get("HF_TOKEN"),
     )
-    weights = Checkpoint(found.folder)
+    config = found.config
+    weights = Checkpoint(found.folder / getattr(config, "place", ""))
     count = sum(math.prod(weights.shape(name)) for name in weights)
     recipe = found.recipe
     architecture = ", ".join(found.config_json.get("architectures") or [str(found.config_json.get("model_type"))])
     facts = {
         "folder": (str(found.folder), ""),
         "family": (f"{found.family.name} ({architecture})", "config.json"),
-        "layers": (f"{found.config.layers}, {found.config.heads} heads, width {found.config.width}", "config.json"),
-        "vocabulary": (f"{found.config.vocabulary:,} tokens", "config.json"),
+        "layers": _layers(config),
+        "vocabulary": (f"{config.vocabulary:,} tokens", "config.json"),
         "weights": (f"{count:,} numbers in {len(list(weights))} tensors", weights.files[0].name),
-        "dimensions": (f"{recipe.width(found.config.width)}", ""),
+        "dimensions": (f"{recipe.width(getattr(config, 'output_width', config.width))}", ""),
         "max_model_len": (f"{found.max_length} tokens", ""),
         **recipe.facts,
     }
@@ -43,3 +45,10 @@ def run(arguments: argparse.Namespace) -> None:
         print(f"  {name:<15} {value:<44} {source}".rstrip())
     for name, prompt in recipe.prompts.items():
         print(f"  prompt {name!r}: {prompt!r}")
+
+
+def _layers(config: Any) -> tuple[str, str]:
+    """What stands between tokens and vectors; static embeddings have nothing there."""
+    if not hasattr(config, "layers"):
+        return "none", ""
+    return f"{config.layers}, {config.heads} heads, width {config.width}", "config.json"

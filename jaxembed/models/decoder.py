@@ -38,7 +38,7 @@ class DecoderConfig:
     kinds: one for each layer. qk_norm: norms on queries and keys, over each "head" or over "all" heads together. norm: "one"
     is an RMS norm whose scale is stored less one. before, after: whether attention and MLP have a norm before and after
     them. scale: of attention scores. embedding_scale: on word vectors. residual_scale: on what each part adds. outputs: width
-    of a linear layer behind the last norm, 0 for none.
+    of a linear layer behind the last norm, 0 for none. adapter: the folder of what is merged into the weights, "" for none.
     """
 
     vocabulary: int
@@ -67,6 +67,7 @@ class DecoderConfig:
     embedding_scale: float = 1.0
     residual_scale: float = 1.0
     outputs: int = 0
+    adapter: str = ""
 
     @property
     def output_width(self) -> int:

@@ -24,7 +24,8 @@ from jaxembed.rotary import Rotary, rotate
 class RotaryBertConfig:
     """The sizes of such a BERT and what its layers have.
 
-    rotary: None for ALiBi. qk_norm: layer norms over all heads of q and k. experts: of the MLP in every second layer, 0 for
+    rotary: None for ALiBi. qk_norm: layer norms over all heads of q and k, and a further one behind attention that adds the
+    layer's input once more (jina v2 for code). experts: of the MLP in every second layer, 0 for
     none; chosen: how many of them each token goes through. tasks, rank, adapter_scale: of jina's adapters; task: the one that
     is applied.
     """
@@ -156,6 +157,7 @@ class Layer(nnx.Module):
         self.qkv_adapters = Adapters(d, 3 * d, config) if config.tasks else None
         self.out_adapters = Adapters(d, d, config) if config.tasks else None
         self.attention_norm = LayerNorm(d, epsilon=config.epsilon)
+        self.again_norm = LayerNorm(d, epsilon=config.epsilon) if config.qk_norm else None
         self.mlp = Experts(config) if experts else Mlp(config)
         self.mlp_norm = LayerNorm(d, epsilon=config.epsilon)
 
@@ -180,7 +182,8 @@ class Layer(nnx.Module):
         if not isinstance(place, Alibi):
             q, k = rotate(q, *place), rotate(k, *place)
         seen = attention(q, k, v, spans, scale=q.shape[-1] ** -0.5, longest=longest, choice=choice, bias=bias)
-        x = self.attention_norm(x + _adapted(self.out(seen), self.out_adapters, seen.reshape(x.shape), tasks))
+        y = self.attention_norm(x + _adapted(self.out(seen), self.out_adapters, seen.reshape(x.shape), tasks))
+        x = y if self.again_norm is None else self.again_norm(x + y)
         return self.mlp_norm(x + self.mlp(x, tasks))
 
 

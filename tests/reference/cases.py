@@ -343,7 +343,7 @@ BACKBONES |= {
     ),
 }
 
-VOYAGE = SMALL_DECODER | {"head_dim": 8, "hidden_act": "silu", "rms_norm_eps": 1e-6, "num_labels": 16, "model_type": "qwen3"}
+VOYAGE = SMALL_DECODER | {"head_dim": 8, "hidden_act": "silu", "rms_norm_eps": 1e-6, "num_labels": 40, "model_type": "qwen3"}
 BACKBONES |= {"voyage": Case("own.Voyage", VOYAGE, decoder=True)}
 
 FEW = (1, 7, 66)
@@ -353,6 +353,44 @@ BACKBONES |= {
     "helium": Case("HeliumModel", SMALL_DECODER | {"head_dim": 6}, decoder=True, lengths=FEW),
     "seed-oss": Case("SeedOssModel", SMALL_DECODER | {"head_dim": 8}, decoder=True, lengths=FEW),
     "arcee": Case("ArceeForCausalLM", SMALL_DECODER, decoder=True, lengths=FEW),
+}
+
+JINA5 = SMALL_DECODER | {
+    "head_dim": 8,
+    "hidden_act": "silu",
+    "model_type": "jina_embeddings_v5",
+    "rms_norm_eps": 1e-6,
+    "task_names": ["retrieval", "text-matching"],
+}
+JINA_CODE = JINA2 | {
+    "num_attention_heads": 6,
+    "auto_map": {"AutoModel": "jinaai/jina-bert-v2-qk-post-norm--modeling_bert.JinaBertModel"},
+}
+BACKBONES |= {
+    "jina5-small": Case("own.JinaV5", JINA5, decoder=True, lengths=FEW),
+    "jina5-nano": Case("own.JinaV5", JINA5 | {"is_decoder": False}, decoder=True, lengths=FEW),
+    "jina2-code": Case("own.JinaCode", JINA_CODE, lengths=FEW),
+}
+
+GEMMA_2 = {
+    "vocab_size": 120,
+    "hidden_size": 24,
+    "intermediate_size": 48,
+    "num_hidden_layers": 4,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "head_dim": 8,
+    "max_position_embeddings": 66,
+    "sliding_window": 5,
+    "hidden_size_per_layer_input": 40,
+    "embedding_dim": 64,
+    "sliding_window_pattern": 2,
+    "global_head_dim": 12,
+    "num_global_key_value_heads": 1,
+}
+BACKBONES |= {
+    # Scores are not scaled, and q and k are normalised: scales of one would make a softmax of one hot.
+    "embeddinggemma2": Case("EmbeddingGemma2TextModel", GEMMA_2, lengths=FEW, norms=0.7),
 }
 
 MODES = ["cls", "max", "mean", "mean_sqrt_len_tokens", "weightedmean", "lasttoken"]

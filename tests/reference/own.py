@@ -95,15 +95,20 @@ class JinaBert(Own):
         x = self.norm(tables[0][ids] + tables[1][0], "bert.embeddings.LayerNorm", c["layer_norm_eps"])
         place = torch.arange(len(ids))
         bias = -torch.tensor(self.slopes(n))[:, None, None] * (place[:, None] - place[None]).abs()
-        activate = {"geglu": F.gelu, "reglu": F.relu}[c["feed_forward_type"]]
         for i in range(c["num_hidden_layers"]):
-            at = f"bert.encoder.layer.{i}."
-            q, k, v = (heads(self.linear(x, f"{at}attention.self.{name}"), n) for name in ("query", "key", "value"))
-            seen = self.linear(attend(q, k, v, bias), at + "attention.output.dense")
-            x = self.norm(x + seen, at + "attention.output.LayerNorm", c["layer_norm_eps"])
-            gate, up = self.linear(x, at + "mlp.gated_layers").chunk(2, -1)
-            x = self.norm(x + self.linear(activate(gate) * up, at + "mlp.wo"), at + "mlp.layernorm", c["layer_norm_eps"])
+            x = self.layer(x, f"bert.encoder.layer.{i}.", bias)
         return x
+
+    def layer(self, x: torch.Tensor, at: str, bias: torch.Tensor) -> torch.Tensor:
+        n, epsilon = self.config["num_attention_heads"], self.config["layer_norm_eps"]
+        q, k, v = (heads(self.linear(x, f"{at}attention.self.{name}"), n) for name in ("query", "key", "value"))
+        seen = self.linear(attend(q, k, v, bias), at + "attention.output.dense")
+        x = self.norm(x + seen, at + "attention.output.LayerNorm", epsilon)
+        gate, up = self.linear(x, at + "mlp.gated_layers").chunk(2, -1)
+        return self.norm(x + self.linear(self.activate(gate) * up, at + "mlp.wo"), at + "mlp.layernorm", epsilon)
+
+    def activate(self, x: torch.Tensor) -> torch.Tensor:
+        return {"geglu": F.gelu, "reglu": F.relu}[self.config["feed_forward_type"]](x)
 
     @classmethod
     def slopes(cls, count: int) -> list[float]:
@@ -113,6 +118,35 @@ class JinaBert(Own):
             return [first * first**i for i in range(count)]
         below = 2 ** math.floor(math.log2(count))
         return cls.slopes(below) + cls.slopes(2 * below)[0::2][: count - below]
+
+
+class JinaCode(JinaBert):
+    """jina v2 for code: norms over all heads of q and k, a further norm behind attention that adds the input once more."""
+
+    def shapes(self) -> dict[str, list[int]]:
+        d, f, shapes = self.config["hidden_size"], self.config["intermediate_size"], {}
+        for name, shape in super().shapes().items():
+            if ".mlp." not in name:
+                shapes[name] = shape
+        for i in range(self.config["num_hidden_layers"]):
+            at = f"bert.encoder.layer.{i}."
+            shapes |= linear_shapes(at + "mlp.up_gated_layer", 2 * f, d, bias=False) | linear_shapes(
+                at + "mlp.down_layer", d, f
+            )
+            for name in ("attention.self.layer_norm_q", "attention.self.layer_norm_k", "layer_norm_1", "layer_norm_2"):
+                shapes |= norm_shapes(at + name, d)
+        return shapes
+
+    def layer(self, x: torch.Tensor, at: str, bias: torch.Tensor) -> torch.Tensor:
+        n, epsilon = self.config["num_attention_heads"], self.config["layer_norm_eps"]
+        q, k, v = (self.linear(x, f"{at}attention.self.{name}") for name in ("query", "key", "value"))
+        q = self.norm(q, at + "attention.self.layer_norm_q", epsilon)
+        k = self.norm(k, at + "attention.self.layer_norm_k", epsilon)
+        seen = self.linear(attend(heads(q, n), heads(k, n), heads(v, n), bias), at + "attention.output.dense")
+        y = self.norm(x + seen, at + "attention.output.LayerNorm", epsilon)
+        y = self.norm(x + y, at + "layer_norm_1", epsilon)
+        up, gate = self.linear(y, at + "mlp.up_gated_layer").chunk(2, -1)
+        return self.norm(y + self.linear(up * self.activate(gate), at + "mlp.down_layer"), at + "layer_norm_2", epsilon)
 
 
 class NomicMoe(Own):
@@ -236,3 +270,52 @@ class Voyage(Own):
         )
         states = model.eval()(ids[None], attention_mask=torch.zeros(1, 1, len(ids), len(ids))).last_hidden_state[0]
         return F.linear(states, self.tensors["linear.weight"])
+
+
+class JinaV5(Own):
+    """jina v5: a Qwen3, or a EuroBERT where it is no decoder, after W + scale · B A of the task's adapter in its own folder."""
+
+    architecture = "JinaEmbeddingsV5Model"
+    tasks = ("retrieval", "text-matching")
+    rank, alpha = 4, 2
+    adapted = ("q_proj", "v_proj", "down_proj")
+
+    def backbone(self) -> torch.nn.Module:
+        own = ("task_names", "is_decoder", "model_type")
+        sizes = {key: value for key, value in self.config.items() if key not in own}
+        name = "EuroBert" if self.config.get("is_decoder") is False else "Qwen3"
+        return getattr(transformers, name + "Model")(getattr(transformers, name + "Config")(**sizes))
+
+    def save_pretrained(self, folder: Path, **_: object) -> None:
+        folder.mkdir(parents=True)
+        (folder / "config.json").write_text(json.dumps({"architectures": [self.architecture], **self.config}))
+        shapes = {name: list(tensor.shape) for name, tensor in self.backbone().state_dict().items()}
+        save_file({name: torch.zeros(shape) for name, shape in shapes.items()}, folder / "model.safetensors")
+        for task in self.tasks:
+            place = folder / "adapters" / task
+            place.mkdir(parents=True)
+            about = {"peft_type": "LORA", "r": self.rank, "lora_alpha": self.alpha, "target_modules": list(self.adapted)}
+            (place / "adapter_config.json").write_text(json.dumps(about))
+            added = {}
+            for name, (outputs, *inputs) in shapes.items():
+                if any(f".{part}.weight" in name for part in self.adapted):
+                    at = "base_model.model." + name.removesuffix("weight")
+                    added[at + "lora_A.weight"] = torch.zeros(self.rank, *inputs)
+                    added[at + "lora_B.weight"] = torch.zeros(outputs, self.rank)
+            save_file(added, place / "adapter_model.safetensors")
+
+    @classmethod
+    def from_pretrained(cls, folder: Path, **_: object) -> "JinaV5":
+        found = super().from_pretrained(folder)
+        adapter = load_file(folder / "adapters" / "retrieval" / "adapter_model.safetensors")
+        for name in found.tensors:
+            at = "base_model.model." + name.removesuffix("weight")
+            if at + "lora_A.weight" in adapter:
+                low, up = adapter[at + "lora_A.weight"], adapter[at + "lora_B.weight"]
+                found.tensors[name] = found.tensors[name] + cls.alpha / cls.rank * up @ low
+        return found
+
+    def hidden(self, ids: torch.Tensor) -> torch.Tensor:
+        empty = self.backbone()
+        model = type(empty).from_pretrained(None, config=empty.config, state_dict=self.tensors, attn_implementation="eager")
+        return model.eval()(ids[None]).last_hidden_state[0]

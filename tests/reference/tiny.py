@@ -39,7 +39,7 @@ def draw(rng: np.random.RandomState, name: str, shape: list[int], norms: float =
     """Values that neither vanish nor explode over a few layers: `norms` around one, biases small, matrices by their fan-in."""
     values = rng.randn(*shape).astype(np.float32)
     if len(shape) == 1:
-        return np.float32(norms) + np.float32(0.1) * values if name.endswith("weight") else np.float32(0.1) * values
+        return np.float32(norms) + np.float32(0.1) * values if name.endswith(("weight", "scalar")) else np.float32(0.1) * values
     return values * np.float32(0.3 if "embed" in name else shape[-1] ** -0.5)
 
 
