@@ -26,6 +26,7 @@ from jaxembed.convert.parity import TEXTS, figures
 from jaxembed.convert.streamed import streamed_vectors
 from jaxembed.convert.weights import each_part
 from jaxembed.errors import InputError
+from jaxembed.files import read_json
 from jaxembed.loading import Description, describe
 from jaxembed.quantised import Quantised
 
@@ -76,6 +77,7 @@ def convert(
             layout=opened.layout,
             dtype=dtype,
             versions=manifest.versions(),
+            config=read_json(found.folder / "config.json"),
             arrays=arrays,
             fingerprint=manifest.fingerprint(arrays),
             vectors=manifest.encoded(TEXTS, vectors),

@@ -39,14 +39,12 @@ def export(source: str | None, out: Path, *, progress: Callable[[int], Any], **o
     count = 0
     with beside(out) as folder, progress(total) as tick:
         for place, tensors in _folders(found, listed, layouts(found.family)[opened.layout]):
-            (folder / place).mkdir(exist_ok=True)
+            (folder / place).mkdir(parents=True, exist_ok=True)
             count += write_safetensors(folder / place / SINGLE, tensors, room=room, tick=tick)
         for path in small_files(found.folder):
             if path != found.folder / NAME:
                 copy_file(path, folder / path.relative_to(found.folder))
-        # Weights of 8 bits have been multiplied by their scales.
-        config = {key: value for key, value in found.config_json.items() if key != "quantization_config"}
-        (folder / "config.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
+        _write_config(found, folder / "config.json")
     return count
 
 
@@ -73,6 +71,16 @@ def write_safetensors(
     return len(header) - 1
 
 
+def _write_config(found: Description, path: Path) -> None:
+    """Writes the config of the checkpoint as it was, but for the scales that its weights have been multiplied by."""
+    manifest = read_manifest(found.folder)
+    config = found.config_json if manifest is None else manifest.config
+    path.unlink(missing_ok=True)
+    if config is not None:
+        plain = {key: value for key, value in config.items() if key != "quantization_config"}
+        path.write_text(json.dumps(plain, indent=2) + "\n", encoding="utf-8")
+
+
 def _opened(found: Description) -> Opened:
     recipe = found.recipe
     _, state, summed = declare(found.family, found.config, recipe.heads, recipe.modes, include_prompt=recipe.include_prompt)
@@ -87,7 +95,7 @@ def _folders(
 ) -> Iterator[tuple[str, Iterator[tuple[str, np.ndarray]]]]:
     """Yields each folder that holds tensors, and them."""
     backbone = _Backbone({path.removeprefix("backbone."): one for path, one in listed.items() if one.in_backbone})
-    yield "", rules.export(table, found.config, backbone)
+    yield getattr(found.config, "place", ""), rules.export(table, found.config, backbone)
     for number, head in enumerate(found.recipe.heads):
         if isinstance(head, DenseHead | LayerNormHead):
             names = DENSE if isinstance(head, DenseHead) else NORM

@@ -15,7 +15,8 @@ from flax import nnx
 from jaxembed import batching
 from jaxembed.batching import Table, Text
 from jaxembed.convert.parameters import Parameter, fill
-from jaxembed.kernels_pallas import Target, choose
+from jaxembed.kernels_pallas import Choice, Choices
+from jaxembed.kernels_pallas.choice import EVERYWHERE
 from jaxembed.packed import Packed
 
 # One small row for all the texts.
@@ -42,13 +43,14 @@ def streamed_vectors(
         kind = dtype if parameter.in_backbone else np.float32
         leaves[parameter.path] = _OnDemand(parameter, kind, int8) if parameter.stacked else _piece(parameter, 0, kind, int8)
     embedder = nnx.merge(graph, fill(state, leaves))
-    device = jax.devices()[0]
-    choice = choose("attention", Target(device.platform, device.device_kind))
+    choices = Choices(
+        *(Choice(*EVERYWHERE[operation], "nothing here is worth a kernel") for operation in ("attention", "pool"))
+    )
     vectors = np.zeros((len(texts), width), np.float32)
     with jax.default_matmul_precision("highest"):
         for row in batching.plan([len(text.ids) for text in texts], _ROWS):
             fields = map(jnp.asarray, batching.arrays(row, texts, row.shape, width))
-            found = np.asarray(embedder.embed(Packed(*fields, cell=row.shape.cell), choice))
+            found = np.asarray(embedder.embed(Packed(*fields, cell=row.shape.cell), choices))
             vectors[list(row.texts)] = found[: len(row.texts)]
     return vectors
 

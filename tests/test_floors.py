@@ -34,6 +34,7 @@ FLOORS = {
     "jaxembed.programs": 5,
     "jaxembed.llm": 6,
     "jaxembed.sentence_transformer": 6,
+    "jaxembed.verification": 6,
     "jaxembed.cli": 7,
     "jaxembed.server": 7,
     "jaxembed": 8,

@@ -12,6 +12,7 @@ _COMMANDS = {
     "embed": "texts to vectors, from arguments, a file or standard input",
     "score": "how similar texts are to a query",
     "convert": "a checkpoint into a folder that restores at once, or back",
+    "verify": "whether a model gives the vectors that it should",
     "info": "what a checkpoint's files say, and which file says it",
     "doctor": "what this machine will run, checked",
 }
