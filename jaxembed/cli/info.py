@@ -3,6 +3,7 @@
 import argparse
 import math
 import os
+from pathlib import Path
 
 from jaxembed.cli.options import add_model_arguments
 
@@ -14,7 +15,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Prints each fact with the file it came from. Reads no weights, only their shapes."""
-    from jaxembed.convert.reader import Checkpoint
     from jaxembed.loading import describe
 
     found = describe(
@@ -24,8 +24,7 @@ def run(arguments: argparse.Namespace) -> None:
         max_model_len=arguments.max_model_len,
         token=os.environ.get("HF_TOKEN"),
     )
-    weights = Checkpoint(found.folder)
-    count = sum(math.prod(weights.shape(name)) for name in weights)
+    count, tensors, source = _weights(found.folder / getattr(found.config, "place", ""), found.folder)
     recipe = found.recipe
     architecture = ", ".join(found.config_json.get("architectures") or [str(found.config_json.get("model_type"))])
     facts = {
@@ -33,7 +32,7 @@ def run(arguments: argparse.Namespace) -> None:
         "family": (f"{found.family.name} ({architecture})", "config.json"),
         "layers": (f"{found.config.layers}, {found.config.heads} heads, width {found.config.width}", "config.json"),
         "vocabulary": (f"{found.config.vocabulary:,} tokens", "config.json"),
-        "weights": (f"{count:,} numbers in {len(list(weights))} tensors", weights.files[0].name),
+        "weights": (f"{count:,} numbers in {tensors}", source),
         "dimensions": (f"{recipe.width(found.config.width)}", ""),
         "max_model_len": (f"{found.max_length} tokens", ""),
         **recipe.facts,
@@ -43,3 +42,17 @@ def run(arguments: argparse.Namespace) -> None:
         print(f"  {name:<15} {value:<44} {source}".rstrip())
     for name, prompt in recipe.prompts.items():
         print(f"  prompt {name!r}: {prompt!r}")
+
+
+def _weights(place: Path, folder: Path) -> tuple[int, str, str]:
+    """Returns how many numbers there are, in how many tensors or arrays, and where that is said."""
+    from jaxembed.convert.manifest import NAME, read_manifest
+    from jaxembed.convert.reader import Checkpoint
+
+    manifest = read_manifest(folder)
+    if manifest is not None:
+        arrays = manifest.arrays.values()
+        kinds = ", ".join(sorted({array.dtype for array in arrays}))
+        return sum(math.prod(array.shape) for array in arrays), f"{len(arrays)} arrays ({kinds})", NAME
+    weights = Checkpoint(place)
+    return sum(math.prod(weights.shape(name)) for name in weights), f"{len(list(weights))} tensors", weights.files[0].name
