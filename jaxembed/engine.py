@@ -73,9 +73,19 @@ class Engine:
 
     def warm_up(self, kinds: Sequence[str] = ("embed",)) -> None:
         """Compiles every program that a text of any allowed length can need."""
-        for kind in kinds:
-            for shape in self.table.shapes(self.max_length):
-                self._programs.compile(kind, shape)
+        for _ in self.warm_up_steps(kinds):
+            pass
+
+    def warm_up_steps(self, kinds: Sequence[str] = ("embed",)) -> Iterator[int]:
+        """The same, yielding after each program how many are done."""
+        wanted = [(kind, shape) for kind in kinds for shape in self.table.shapes(self.max_length)]
+        for done, (kind, shape) in enumerate(wanted, 1):
+            self._programs.compile(kind, shape)
+            yield done
+
+    def prepare(self, kind: str) -> None:
+        """Compiles the one program that can hold any row of this kind, so that no text waits for a compiler after it."""
+        self._programs.compile(kind, max(self.table.shapes(self.max_length)))
 
     def run(self, texts: Iterable[Text], *, kind: str = "embed", progress: Progress | None = None) -> Iterator[np.ndarray]:
         """Yields one float32 array for each text, in input order.
@@ -120,29 +130,40 @@ class Engine:
 
         def land() -> None:
             row, output = flying.popleft()
-            self._collect(row, np.asarray(output), texts, kind, results)
+            for index, result in zip(row.texts, self.finish(kind, row, texts, output), strict=True):
+                results[index] = result
             if progress is not None:
                 progress(len(row.texts), row.tokens)
 
         for row in batching.plan([len(text.ids) for text in texts], self.table):
-            shape = self._programs.pick(kind, row.shape)
-            arrays = batching.arrays(row, texts, shape, self.model.width)
-            flying.append((row, self._programs(kind, shape, arrays)))
+            flying.append((row, self.start(kind, row, texts)))
             if len(flying) > ROWS_IN_FLIGHT:
                 land()
         while flying:
             land()
         return results
 
-    def _collect(self, row: Row, output: np.ndarray, texts: Sequence[Text], kind: str, results: list[Any]) -> None:
-        """Cuts a row's output into the results of its texts, copied so that the row's buffer can go."""
+    def start(self, kind: str, row: Row, texts: Sequence[Text]) -> jax.Array:
+        """Lays out one planned row and starts its program; returns while the device still works on it.
+
+        texts: what the row's indices mean, checked before. A program that is missing is compiled first unless a larger one
+        is ready.
+        """
+        shape = self._programs.pick(kind, row.shape)
+        return self._programs(kind, shape, batching.arrays(row, texts, shape, self.model.width))
+
+    def finish(self, kind: str, row: Row, texts: Sequence[Text], output: jax.Array) -> list[np.ndarray]:
+        """Waits for a started row and returns the results of its texts in the order of `row.texts`.
+
+        They are copies, so that the row's buffer can go.
+        """
+        values = np.asarray(output)
         if kind == "embed":
-            vectors = output[: len(row.texts)].copy()
-            for place, index in enumerate(row.texts):
-                dimensions = texts[index].dimensions
-                results[index] = vectors[place] if dimensions is None else vectors[place, :dimensions].copy()
-            return
+            vectors = values[: len(row.texts)].copy()
+            wanted = [texts[index].dimensions for index in row.texts]
+            return [v if n is None else v[:n].copy() for v, n in zip(vectors, wanted, strict=True)]
+        results = []
         for index, start in zip(row.texts, row.starts, strict=True):
-            end = start + len(texts[index].ids)
             width = texts[index].dimensions if kind == "token_embed" else None
-            results[index] = output[start:end, :width].copy()
+            results.append(values[start : start + len(texts[index].ids), :width].copy())
+        return results

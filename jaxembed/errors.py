@@ -34,3 +34,27 @@ class ParityError(JaxEmbedError, ValueError):
 
 class BackendError(JaxEmbedError, RuntimeError):
     """A forced kernel back end cannot serve the shape, or a program cannot be compiled."""
+
+
+class RefusedError(JaxEmbedError, RuntimeError):
+    """A request was not taken, or not finished, and may be sent again after `retry_after_seconds`."""
+
+    def __init__(self, message: str, *, retry_after_seconds: float = 1.0) -> None:
+        super().__init__(message)
+        self.retry_after_seconds = retry_after_seconds
+
+
+class OverloadedError(RefusedError):
+    """More texts wait than can be served in time."""
+
+
+class DeadlineError(RefusedError, TimeoutError):
+    """A request's deadline passed while it waited."""
+
+
+class EngineError(RefusedError):
+    """The engine failed while it ran the request, or is being brought back."""
+
+
+class StoppedError(RefusedError):
+    """The scheduler is shutting down and takes nothing new."""

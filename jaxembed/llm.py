@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from jaxembed.batching import Text
-from jaxembed.config import PoolerConfig, PoolingParams
+from jaxembed.config import PoolerConfig, PoolingParams, PoolingTask
 from jaxembed.engine import Engine, Progress
 from jaxembed.errors import InputError, InputTypeError
 from jaxembed.outputs import (
@@ -100,6 +100,11 @@ class LLM:
         if self._pooler.use_activation is None:
             self._pooler.use_activation = self.engine.model.recipe.normalise
         self.name = served_model_name or self.engine.model.name
+
+    @property
+    def task(self) -> PoolingTask:
+        """What the model is served for where a caller does not say: "embed" unless `pooler_config` says otherwise."""
+        return "token_embed" if self._pooler.task == "token_embed" else "embed"
 
     def warm_up(self, tasks: Sequence[str] = ("embed",)) -> None:
         """Compiles every program now, so that no later call waits for one."""
@@ -204,17 +209,20 @@ class LLM:
         each = self._params(pooling_params, len(read), task)
         options = {**(tokenization_kwargs or {}), **_older_truncation(each)}
         tokenization = Tokenization.read(options, max_length=self.engine.max_length)
-        tokenizer = self.engine.model.tokenizer
-        skip = tokenizer.prompt_length(prefix) if prefix and not self.engine.model.recipe.include_prompt else 0
+        tokenizer, recipe = self.engine.model.tokenizer, self.engine.model.recipe
+        prompt = tokenizer.prompt_length(prefix) if prefix and not recipe.include_prompt else 0
         ids: list[np.ndarray] = []
+        skips: list[int] = []
         for begin in range(0, len(read), _CHUNK):
             chunk = [prefix + one if isinstance(one, str) else one for one in read[begin : begin + _CHUNK]]
             encoded = tokenization.encode(tokenizer, chunk)
             self.engine.check([Text(one) for one in encoded])
             ids += encoded
+            mark = recipe.instruction_end
+            skips += [max(prompt, tokenizer.length_through(one, mark)) if isinstance(one, str) else prompt for one in chunk]
         texts = (
             Text(one, min(skip, len(one)), param.dimensions, bool(param.use_activation))
-            for one, param in zip(ids, each, strict=True)
+            for one, skip, param in zip(ids, skips, each, strict=True)
         )
         return zip(self.engine.run(texts, kind=task, progress=progress), ids, strict=True)
 
@@ -243,10 +251,11 @@ class LLM:
                 raise InputTypeError(f"pooling_params must be a PoolingParams or a list of them, not {type(params).__name__}.")
             if len(params) != count:
                 raise InputError(f"The lengths of prompts ({count}) and params ({len(params)}) must be the same.")
-            return [self._resolved(one, task) for one in params]
-        return [self._resolved(params or PoolingParams(), task)] * count
+            return [self.resolve(one, task) for one in params]
+        return [self.resolve(params or PoolingParams(), task)] * count
 
-    def _resolved(self, params: PoolingParams, task: str) -> PoolingParams:
+    def resolve(self, params: PoolingParams, task: str) -> PoolingParams:
+        """Returns `params` for `task` with this model's defaults filled in. Raises `InputError` for what it cannot do."""
         model = self.engine.model
         return params.for_task(task).resolve(
             self._pooler, model=self.name, width=model.width, matryoshka=model.recipe.matryoshka

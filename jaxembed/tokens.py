@@ -111,10 +111,20 @@ class Tokenizer:
         text: str = self._rust.decode(list(ids), skip_special_tokens=skip_special_tokens)
         return text
 
+    def token(self, id_: int) -> str | None:
+        """Returns the token of an id as the vocabulary writes it, None for an unknown id."""
+        found: str | None = self._rust.id_to_token(id_)
+        return found
+
     def prompt_length(self, prompt: str) -> int:
         """Returns how many leading tokens a prompt takes: its own ids, less one if the last is special (the end token)."""
         (ids,) = self.encode([prompt])
         return len(ids) - (len(ids) > 0 and int(ids[-1]) in self.special_ids)
+
+    def length_through(self, text: str, mark: str) -> int:
+        """Returns how many leading tokens a text takes up to the end of `mark`; 0 if `mark` is empty or not in it."""
+        end = text.find(mark) + len(mark)
+        return self.prompt_length(text[:end]) if mark and mark in text else 0
 
     def as_transformers(self) -> Any:
         """Returns a `transformers.PreTrainedTokenizerFast` with the same ids, for callers who expect one."""

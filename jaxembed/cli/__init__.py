@@ -10,6 +10,7 @@ from jaxembed.errors import InputError, JaxEmbedError
 
 _COMMANDS = {
     "embed": "texts to vectors, from arguments, a file or standard input",
+    "serve": "the model over HTTP, for the clients of OpenAI, Cohere, vLLM and TEI",
     "score": "how similar texts are to a query",
     "convert": "a checkpoint into a folder that restores at once, or back",
     "verify": "whether a model gives the vectors that it should",

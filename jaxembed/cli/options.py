@@ -1,10 +1,10 @@
 """The options that several commands share, and the model they name."""
 
 import argparse
-import json
 import os
 from typing import TYPE_CHECKING, Any
 
+from jaxembed.cli.flags import json_object
 from jaxembed.errors import InputError
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ def add_model_arguments(parser: argparse.ArgumentParser, *, positional: bool = F
     else:
         parser.add_argument("-m", "--model", metavar="MODEL", help=text)
     parser.add_argument("--revision", help="branch, tag or commit of a hub model")
-    parser.add_argument("--hf-overrides", metavar="JSON", type=_json_object, help="merged into the checkpoint's config.json")
+    parser.add_argument("--hf-overrides", metavar="JSON", type=json_object, help="merged into the checkpoint's config.json")
     parser.add_argument("--max-model-len", metavar="N", type=int, help="tokens of the longest text")
 
 
@@ -60,13 +60,3 @@ def prompt_named(name: str | None, llm: "LLM") -> str:
         known = f"it has {', '.join(prompts)}" if prompts else "it has none"
         raise InputError(f"the model has no prompt named {name!r}; {known}.")
     return prompts[name]
-
-
-def _json_object(text: str) -> dict[str, Any]:
-    try:
-        value = json.loads(text)
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(f"not JSON: {error}") from None
-    if not isinstance(value, dict):
-        raise argparse.ArgumentTypeError("a JSON object is expected, like '{\"is_matryoshka\": true}'")
-    return value

@@ -1,0 +1,235 @@
+"""`jaxembed serve`: the model over HTTP, with vLLM's flags under vLLM's names."""
+
+import argparse
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from jaxembed.cli.flags import Flag, json_list, json_object, json_value, positive, read, seconds
+from jaxembed.config import PoolerConfig
+from jaxembed.errors import InputError
+
+if TYPE_CHECKING:
+    from jaxembed.llm import LLM
+    from jaxembed.server.run import Listen
+    from jaxembed.server.settings import Settings
+
+_MIB = 1 << 20
+_CERTIFICATES = ("0", "1", "2")  # ssl.CERT_NONE, CERT_OPTIONAL, CERT_REQUIRED
+
+MODEL = [
+    Flag("model", "a folder or a hub name, instead of MODEL", metavar="MODEL"),
+    Flag("runner", "pooling is what there is", choices=("auto", "pooling", "generate"), default="auto"),
+    Flag("convert", "embed is what there is", choices=("auto", "none", "embed", "classify"), default="auto"),
+    Flag("pooler-config", "JSON, or field by field as --pooler-config.pooling_type MEAN", json_object, metavar="JSON"),
+    *(
+        Flag(f"pooler-config.{name}", argparse.SUPPRESS, json_value, metavar="VALUE")
+        for name in PoolerConfig.__dataclass_fields__
+    ),
+    Flag("hf-overrides", "merged into the checkpoint's config.json", json_object, metavar="JSON"),
+    Flag("tokenizer", "a folder or hub name for the tokenizer"),
+    Flag("revision", "branch, tag or commit of a hub model"),
+    Flag("trust-remote-code", "accepted and never needed: no code of a checkpoint is executed", bool, False),
+    Flag("dtype", "auto, float32 or bfloat16", default="auto"),
+    Flag("max-model-len", "tokens of the longest text", positive, metavar="N"),
+    Flag("download-dir", "where hub models are kept", metavar="FOLDER"),
+    Flag("hf-token", "for gated models; HF_TOKEN is read too", metavar="TOKEN"),
+    Flag("quantization", "not supported yet", short="-q"),
+    Flag("enable-lora", "not supported yet", bool, False),
+    Flag("tensor-parallel-size", "1 is what there is", positive, 1, short="-tp", metavar="N"),
+    Flag("pipeline-parallel-size", "1 is what there is", positive, 1, short="-pp", metavar="N"),
+    Flag("data-parallel-size", "1 is what there is", positive, 1, short="-dp", metavar="N"),
+]
+NAMES = [
+    Flag("served-model-name", "names that requests may use", several=True, metavar="NAME"),
+    Flag("chat-template", "a file, or Jinja itself, instead of the checkpoint's", metavar="TEMPLATE"),
+    Flag(
+        "chat-template-content-format",
+        "how the template wants a message's content",
+        choices=("auto", "string", "openai"),
+        default="auto",
+    ),
+    Flag("trust-request-chat-template", "let requests bring templates of their own", bool, False),
+    Flag(
+        "cohere-input-type",
+        "lenient: Cohere's own input types are taken by models without prompts",
+        choices=("strict", "lenient"),
+        default="strict",
+    ),
+    Flag("token-ids", "whether requests may hold token ids", bool, True),
+]
+NETWORK = [
+    Flag("host", "the address to listen on; 0.0.0.0 for all", default="127.0.0.1"),
+    Flag("port", "the port to listen on", int, 8000),
+    Flag("uds", "a Unix socket to listen on instead", metavar="PATH"),
+    Flag("root-path", "the path under which a proxy shows the server", default=""),
+    Flag("ssl-keyfile", "TLS: the key", metavar="FILE"),
+    Flag("ssl-certfile", "TLS: the certificate", metavar="FILE"),
+    Flag("ssl-ca-certs", "TLS: authorities for the clients' certificates", metavar="FILE"),
+    Flag("ssl-cert-reqs", "TLS: whether clients need a certificate (0, 1, 2)", choices=_CERTIFICATES, default="0"),
+    Flag("api-key", "keys that requests must bring", several=True, metavar="KEY"),
+    Flag("api-key-file", "a file with one key a line", metavar="FILE"),
+    Flag("guard-metrics", "ask for a key at /metrics too", bool, False),
+    Flag("allowed-origins", "CORS, off by default", json_list, (), metavar="JSON"),
+    Flag("allowed-methods", "CORS", json_list, ("*",), metavar="JSON"),
+    Flag("allowed-headers", "CORS", json_list, ("*",), metavar="JSON"),
+    Flag("allow-credentials", "CORS", bool, False),
+    Flag("enable-request-id-headers", "answer with X-Request-Id", bool, True),
+    Flag("disable-uvicorn-access-log", "no line for each request", bool, False),
+    Flag("disable-fastapi-docs", "no /docs and no /openapi.json", bool, False),
+    Flag("enable-tokenizer-info-endpoint", "GET /tokenizer_info", bool, False),
+    Flag("uvicorn-log-level", "how much is logged", choices=("debug", "info", "warning", "error", "critical"), default="info"),
+]
+LIMITS = [
+    Flag("max-items", "texts in one request", positive, 2048, metavar="N"),
+    Flag("max-body-mib", "of one request", positive, 64, metavar="MIB"),
+    Flag("max-open-mib", "of all open requests together", positive, 512, metavar="MIB"),
+    Flag("max-queue-tokens", "tokens that may wait", positive, 1 << 20, metavar="N"),
+    Flag("max-wait-seconds", "a longer predicted wait is refused with 429", seconds, 30.0, metavar="S"),
+    Flag("request-timeout-seconds", "the deadline of a request", seconds, 120.0, metavar="S"),
+    Flag("drain-seconds", "how long open requests are waited for at the end", seconds, 30.0, metavar="S"),
+    Flag("stall-seconds", "a device that is silent for so long counts as dead", seconds, 120.0, metavar="S"),
+]
+# vLLM's flags for what this engine does not have. They are taken where they ask for nothing, so that commands written for vLLM
+# run; --help does not list them.
+WITHOUT_EFFECT = [
+    *(Flag(name, argparse.SUPPRESS) for name in ("tokenizer-revision", "tokenizer-mode", "load-format", "config-format")),
+    *(Flag(name, argparse.SUPPRESS) for name in ("gpu-memory-utilization", "max-num-seqs", "max-num-batched-tokens", "seed")),
+    *(Flag(name, argparse.SUPPRESS) for name in ("swap-space", "cpu-offload-gb", "limit-mm-per-prompt", "block-size")),
+    *(Flag(name, argparse.SUPPRESS) for name in ("mm-processor-kwargs", "io-processor-plugin", "api-server-count")),
+    *(Flag(name, argparse.SUPPRESS, bool) for name in ("enforce-eager", "enable-prefix-caching", "enable-chunked-prefill")),
+    *(Flag(name, argparse.SUPPRESS, bool) for name in ("disable-log-stats", "disable-log-requests", "enable-log-requests")),
+    *(Flag(name, argparse.SUPPRESS, bool) for name in ("enable-server-load-tracking", "skip-tokenizer-init")),
+    *(Flag(name, argparse.SUPPRESS, bool) for name in ("disable-custom-all-reduce", "enable-flash-late-interaction")),
+    Flag("scheduling-policy", argparse.SUPPRESS, choices=("fcfs", "priority")),
+]
+GROUPS = {"the model": MODEL, "names and templates": NAMES, "the network": NETWORK, "limits": LIMITS}
+FLAGS = [*MODEL, *NAMES, *NETWORK, *LIMITS, *WITHOUT_EFFECT]
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds this command's arguments."""
+    parser.epilog = "Every flag is also an environment variable: --max-model-len is JAXEMBED_MAX_MODEL_LEN."
+    parser.add_argument("model_tag", nargs="?", metavar="MODEL", help="a folder or a hub name (default: all-MiniLM-L6-v2)")
+    for title, flags in GROUPS.items():
+        group = parser.add_argument_group(title)
+        for flag in flags:
+            flag.add_to(group)
+    for flag in WITHOUT_EFFECT:
+        flag.add_to(parser)
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Serves until it is told to end."""
+    values = read(FLAGS, arguments, os.environ)
+    if arguments.model_tag and values["model"] and arguments.model_tag != values["model"]:
+        raise InputError(f"two models are named, {arguments.model_tag!r} and {values['model']!r}; one server has one.")
+    values["model"] = arguments.model_tag or values["model"]
+    given, where = settings(values, os.environ), listen(values)
+    from jaxembed.server.run import serve
+
+    def say(line: str) -> None:
+        print(line, flush=True)
+
+    serve(lambda: _load(values, os.environ), given, where, say=say, log_level=values["uvicorn_log_level"])
+
+
+def pooler_config(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns the fields of `--pooler-config`, with those given one by one on top."""
+    single = {name: values[f"pooler_config_{name}"] for name in PoolerConfig.__dataclass_fields__}
+    return {**(values["pooler_config"] or {}), **{name: value for name, value in single.items() if value is not None}}
+
+
+def settings(values: Mapping[str, Any], environment: Mapping[str, str]) -> "Settings":
+    """Returns what the flags say about the server."""
+    from jaxembed.server.settings import Settings
+
+    return Settings(
+        served_model_names=tuple(values["served_model_name"] or ()),
+        api_keys=_api_keys(values, environment),
+        guard_metrics=values["guard_metrics"],
+        allowed_origins=tuple(values["allowed_origins"]),
+        allowed_methods=tuple(values["allowed_methods"]),
+        allowed_headers=tuple(values["allowed_headers"]),
+        allow_credentials=values["allow_credentials"],
+        max_items=values["max_items"],
+        max_body_bytes=values["max_body_mib"] * _MIB,
+        max_open_bytes=values["max_open_mib"] * _MIB,
+        max_queue_tokens=values["max_queue_tokens"],
+        max_wait_seconds=values["max_wait_seconds"],
+        request_timeout_seconds=values["request_timeout_seconds"],
+        drain_seconds=values["drain_seconds"],
+        stall_seconds=values["stall_seconds"],
+        cohere_input_type=values["cohere_input_type"],
+        token_ids=values["token_ids"],
+        chat_template=_template(values["chat_template"]),
+        chat_template_content_format=values["chat_template_content_format"],
+        trust_request_chat_template=values["trust_request_chat_template"],
+        request_id_headers=values["enable_request_id_headers"],
+        access_log=not values["disable_uvicorn_access_log"],
+        docs=not values["disable_fastapi_docs"],
+        tokenizer_info=values["enable_tokenizer_info_endpoint"],
+        root_path=values["root_path"],
+    )
+
+
+def listen(values: Mapping[str, Any]) -> "Listen":
+    """Returns where the flags say to listen."""
+    from jaxembed.server.run import Listen
+
+    if not 0 < values["port"] < 65536:
+        raise InputError(f"--port must be 1 to 65535, not {values['port']}.")
+    names = ("host", "port", "uds", "ssl_keyfile", "ssl_certfile", "ssl_ca_certs")
+    return Listen(**{name: values[name] for name in names}, ssl_cert_reqs=int(values["ssl_cert_reqs"]))
+
+
+def _load(values: Mapping[str, Any], environment: Mapping[str, str]) -> "LLM":
+    from jaxembed.llm import LLM
+
+    names = values["served_model_name"]
+    return LLM(
+        values["model"],
+        runner=values["runner"],
+        convert=values["convert"],
+        tokenizer=values["tokenizer"],
+        trust_remote_code=values["trust_remote_code"],
+        dtype=values["dtype"],
+        max_model_len=values["max_model_len"],
+        revision=values["revision"],
+        hf_token=values["hf_token"] or environment.get("HF_TOKEN"),
+        hf_overrides=values["hf_overrides"],
+        pooler_config=pooler_config(values),
+        download_dir=values["download_dir"],
+        served_model_name=names[0] if names else None,
+        quantization=values["quantization"],
+        enable_lora=values["enable_lora"],
+        tensor_parallel_size=values["tensor_parallel_size"],
+        pipeline_parallel_size=values["pipeline_parallel_size"],
+        data_parallel_size=values["data_parallel_size"],
+    )
+
+
+def _api_keys(values: Mapping[str, Any], environment: Mapping[str, str]) -> tuple[str, ...]:
+    keys = list(values["api_key"] or ())
+    if values["api_key_file"]:
+        lines = _text(values["api_key_file"], "--api-key-file").splitlines()
+        found = [line.strip() for line in lines if line.strip() and not line.startswith("#")]
+        if not found:
+            raise InputError(f"--api-key-file {values['api_key_file']} holds no key.")
+        keys += found
+    return tuple(keys or filter(None, [environment.get("VLLM_API_KEY")]))
+
+
+def _template(given: str | None) -> str | None:
+    if given is None or "{{" in given or "{%" in given:
+        return given
+    return _text(given, "--chat-template")
+
+
+def _text(path: str, flag: str) -> str:
+    try:
+        return Path(path).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
+        raise InputError(f"{flag} {path} cannot be read: {reason}.") from None

@@ -1,0 +1,85 @@
+"""The FastAPI application: routes, errors and documentation put together. No jax, no queue, no model in here."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any, Literal
+
+from fastapi import FastAPI
+from fastapi.openapi.utils import get_openapi
+from pydantic import BaseModel, ValidationError
+from pydantic.json_schema import models_json_schema
+from starlette.exceptions import HTTPException
+from starlette.middleware.cors import CORSMiddleware
+from starlette.requests import Request
+from starlette.responses import Response
+
+from jaxembed import __version__
+from jaxembed.errors import JaxEmbedError
+from jaxembed.server.errors import Problem, face_of
+from jaxembed.server.gate import Gate
+from jaxembed.server.metrics import Metrics
+from jaxembed.server.routes import cohere, openai, operations, scoring, tei
+from jaxembed.server.service import Service
+
+_REF = "#/components/schemas/{model}"
+
+
+def create_app(service: Service) -> FastAPI:
+    """Returns the application that serves a model; its lifespan starts and stops the service."""
+    settings = service.settings
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        service.start()
+        yield
+        service.stop()
+
+    app = FastAPI(
+        title="jaxembed",
+        version=__version__,
+        lifespan=lifespan,
+        root_path=settings.root_path,
+        openapi_url="/openapi.json" if settings.docs else None,
+    )
+    app.state.service, app.state.bodies = service, {}
+    metrics = Metrics(service)
+    for routes in (openai, cohere, scoring, tei):
+        routes.add_routes(app, service)
+    operations.add_routes(app, service, metrics)
+    for kind in (JaxEmbedError, ValidationError, HTTPException, OverflowError):
+        app.add_exception_handler(kind, _answer)
+    if settings.allowed_origins:
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=list(settings.allowed_origins),
+            allow_methods=list(settings.allowed_methods),
+            allow_headers=list(settings.allowed_headers),
+            allow_credentials=settings.allow_credentials,
+        )
+    app.add_middleware(Gate, settings=settings, metrics=metrics)
+    app.openapi = lambda: _openapi(app)  # type: ignore[method-assign]
+    return app
+
+
+async def _answer(request: Request, error: Exception) -> Response:
+    if isinstance(error, OverflowError):
+        error = HTTPException(400, "a number in the request is too large.")
+    return Problem.of(error).response(face_of(request.url.path))
+
+
+def _openapi(app: FastAPI) -> dict[str, Any]:
+    """Returns FastAPI's description, with the bodies that handlers read themselves."""
+    if app.openapi_schema is None:
+        schema = get_openapi(title=app.title, version=app.version, routes=app.routes)
+        bodies: dict[str, type[BaseModel]] = app.state.bodies
+        for path, operations_ in schema["paths"].items():
+            if path in bodies:
+                ref = {"$ref": _REF.format(model=bodies[path].__name__)}
+                operations_["post"]["requestBody"] = {"required": True, "content": {"application/json": {"schema": ref}}}
+        wanted: list[tuple[type[BaseModel], Literal["validation"]]] = [
+            (body, "validation") for body in dict.fromkeys(bodies.values())
+        ]
+        _, made = models_json_schema(wanted, ref_template=_REF)
+        schema.setdefault("components", {}).setdefault("schemas", {}).update(made.get("$defs", {}))
+        app.openapi_schema = schema
+    return app.openapi_schema

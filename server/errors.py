@@ -1,0 +1,114 @@
+"""Errors as the clients of each API expect them: one `Problem`, three shapes. Nothing of a traceback is ever shown."""
+
+import math
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import orjson
+from pydantic import ValidationError
+from starlette.exceptions import HTTPException
+from starlette.responses import Response
+
+from jaxembed.errors import InputError, JaxEmbedError, OverloadedError, RefusedError
+
+Face = Literal["openai", "cohere", "tei"]
+
+_TYPES = {
+    400: "BadRequestError",
+    401: "AuthenticationError",
+    403: "PermissionDeniedError",
+    404: "NotFoundError",
+    405: "MethodNotAllowedError",
+    413: "RequestTooLargeError",
+    415: "UnsupportedMediaTypeError",
+    429: "RateLimitError",
+    499: "ClientClosedRequest",
+    500: "InternalServerError",
+    501: "NotImplementedError",
+    503: "ServiceUnavailableError",
+}
+# text-embeddings-inference's words for the same, and its status for bad input.
+_TEI = {400: "Empty", 422: "Validation", 413: "Validation", 429: "Overloaded", 424: "Backend", 503: "Unhealthy"}
+
+# Of a wrong body, this many errors are shown, and so many characters of each wrong value.
+_SHOWN_ERRORS, _SHOWN_CHARACTERS = 10, 200
+
+
+class HttpError(JaxEmbedError):
+    """A request that is answered with `status`. param: the field it is about."""
+
+    def __init__(self, status: int, message: str, *, param: str | None = None, kind: str | None = None) -> None:
+        super().__init__(message)
+        self.status, self.param, self.kind = status, param, kind
+
+
+@dataclass(frozen=True)
+class Problem:
+    """What went wrong, in no API's shape yet. kind: vLLM's `type`."""
+
+    status: int
+    message: str
+    kind: str
+    param: str | None = None
+    headers: dict[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, error: BaseException) -> "Problem":
+        """Returns how an error is answered; one that nobody foresaw is a 500 that says nothing about the inside."""
+        if isinstance(error, ValidationError):
+            return cls(400, *_validation(error))
+        if isinstance(error, HttpError):
+            return cls(error.status, str(error), error.kind or _TYPES[error.status], error.param)
+        if isinstance(error, RefusedError):
+            status = 429 if isinstance(error, OverloadedError) else 503
+            retry = {"Retry-After": str(max(1, math.ceil(error.retry_after_seconds)))}
+            return cls(status, str(error), _TYPES[status], None, retry)
+        if isinstance(error, InputError):
+            return cls(400, str(error), _TYPES[400], _param(str(error)))
+        if isinstance(error, HTTPException):
+            status = error.status_code
+            return cls(status, str(error.detail), _TYPES.get(status, "Error"), None, dict(error.headers or {}))
+        return cls(500, "Internal server error; the server's log says more.", _TYPES[500])
+
+    def response(self, face: Face) -> Response:
+        """Returns the answer in the shape of an API."""
+        status, body = self.status, self._openai()
+        if face == "cohere":
+            body = {"message": self.message}
+        elif face == "tei":
+            status = 422 if status == 400 else status
+            body = {"error": self.message, "error_type": _TEI.get(status, "Backend")}
+        return Response(orjson.dumps(body), status, self.headers, "application/json")
+
+    def _openai(self) -> dict[str, Any]:
+        """The flat fields that older clients read and the nested object of newer ones, in one body."""
+        flat = {"message": self.message, "type": self.kind, "param": self.param, "code": self.status}
+        return {"object": "error", **flat, "error": flat}
+
+
+def face_of(path: str) -> Face:
+    """Returns whose clients call a path."""
+    if path in ("/v2/embed", "/v1/embed"):
+        return "cohere"
+    return "tei" if path in ("/", "/embed", "/embed_all", "/embed_sparse", "/similarity", "/info", "/decode") else "openai"
+
+
+def _param(message: str) -> str | None:
+    return "dimensions" if "matryoshka dimensions" in message or message.startswith("Dimensions must") else None
+
+
+def _validation(error: ValidationError) -> tuple[str, str, str | None]:
+    """Says it as vLLM does: how many, then one dict a line."""
+    found = error.errors(include_url=False, include_context=False)
+    lines = [str({**each, "loc": ("body", *each["loc"]), "input": _short(each["input"])}) for each in found[:_SHOWN_ERRORS]]
+    count = f"{len(found)} validation error{'s' if len(found) > 1 else ''}:"
+    param = ".".join(str(part) for part in ("body", *found[0]["loc"])) if found else None
+    removed = [each["msg"] for each in found if "was removed" in each["msg"]]
+    if removed:
+        return removed[0].removeprefix("Value error, "), "BadRequestError", str(found[0]["loc"][0])
+    return "\n  ".join([count, *lines]), "Bad Request", param
+
+
+def _short(value: Any) -> Any:
+    text = repr(value)
+    return value if len(text) <= _SHOWN_CHARACTERS else text[:_SHOWN_CHARACTERS] + "..."

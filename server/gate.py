@@ -1,0 +1,110 @@
+"""What every request passes on its way in and out: keys, sizes, ids, the access log, the last line against a traceback."""
+
+import hashlib
+import hmac
+import logging
+import time
+import uuid
+from collections.abc import MutableMapping
+from typing import Any
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from jaxembed.errors import OverloadedError
+from jaxembed.server.errors import HttpError, Problem, face_of
+from jaxembed.server.metrics import Metrics
+from jaxembed.server.settings import Settings
+
+# Open without a key, so that load balancers and orchestrators can look.
+PUBLIC = ("/health", "/ready", "/ping")
+
+access = logging.getLogger("jaxembed.access")
+logger = logging.getLogger("jaxembed.server")
+
+
+class Gate:
+    """ASGI middleware, written without Starlette's helpers because those cost more than the work."""
+
+    def __init__(self, app: ASGIApp, *, settings: Settings, metrics: Metrics) -> None:
+        self._app, self._settings, self._metrics = app, settings, metrics
+        self._keys = [_digest(key.encode()) for key in settings.api_keys]
+        self._open_bytes = 0
+        self._public = PUBLIC if settings.guard_metrics else (*PUBLIC, "/metrics")
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Passes one request through."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        begin = time.perf_counter()
+        headers = dict(scope["headers"])
+        request_id = headers.get(b"x-request-id", b"")[:200] or uuid.uuid4().hex.encode()
+        status = 0
+
+        async def answer(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                if self._settings.request_id_headers:
+                    message["headers"] = [*message.get("headers", ()), (b"x-request-id", request_id)]
+            await send(message)
+
+        size = _length(headers)
+        self._open_bytes += size
+        try:
+            problem = self._refusal(scope, headers)
+            if problem is None:
+                await self._app(scope, receive, answer)
+            else:
+                await problem.response(face_of(scope["path"]))(scope, receive, answer)
+        except Exception as error:
+            logger.exception("request %s to %s failed", request_id.decode("latin-1"), scope["path"])
+            if status:  # the answer has begun: closing the connection is all that is left
+                raise
+            await Problem.of(error).response(face_of(scope["path"]))(scope, receive, answer)
+        finally:
+            self._open_bytes -= size
+            self._record(scope, request_id, status or 499, time.perf_counter() - begin)
+
+    def _refusal(self, scope: Scope, headers: MutableMapping[bytes, bytes]) -> Problem | None:
+        """Why a request goes no further, None if it may."""
+        path = scope["path"].removeprefix(scope.get("root_path", "")) or "/"
+        if self._keys and path not in self._public and scope["method"] != "OPTIONS" and not self._has_key(headers):
+            return Problem(401, "Unauthorized", "AuthenticationError", None, {"WWW-Authenticate": "Bearer"})
+        if _length(headers) > self._settings.max_body_bytes:
+            message = f"The body has {_length(headers)} bytes and may have {self._settings.max_body_bytes}."
+            return Problem.of(HttpError(413, message))
+        if self._open_bytes > self._settings.max_open_bytes and _length(headers):
+            return Problem.of(OverloadedError("The server is overloaded: too many large requests are open."))
+        return None
+
+    def _has_key(self, headers: MutableMapping[bytes, bytes]) -> bool:
+        scheme, _, key = headers.get(b"authorization", b"").partition(b" ")
+        digest = _digest(key.strip())
+        # Every key is compared, so that time says nothing about which one was near.
+        matches = [hmac.compare_digest(digest, known) for known in self._keys]
+        return scheme.lower() == b"bearer" and any(matches)
+
+    def _record(self, scope: Scope, request_id: bytes, status: int, seconds: float) -> None:
+        route: Any = scope.get("route")
+        self._metrics.observe(getattr(route, "path", "other"), status, seconds)
+        if self._settings.access_log:
+            client = scope.get("client")
+            access.info(
+                '%s "%s %s" %d %.1f ms %s',
+                client[0] if client else "-",
+                scope["method"],
+                scope["path"].encode("unicode_escape").decode(),
+                status,
+                seconds * 1000,
+                request_id.decode("latin-1"),
+            )
+
+
+def _digest(key: bytes) -> bytes:
+    return hashlib.sha256(key).digest()
+
+
+def _length(headers: MutableMapping[bytes, bytes]) -> int:
+    value = headers.get(b"content-length", b"")
+    return int(value) if value.isdigit() and len(value) < 19 else 0

@@ -1,0 +1,112 @@
+"""Bodies of requests, read with limits, and what every route does with them."""
+
+import uuid
+from collections.abc import Callable, Coroutine
+from enum import Enum
+from typing import Any
+
+import orjson
+from fastapi import FastAPI
+from pydantic import BaseModel
+from starlette.requests import Request
+from starlette.responses import Response
+
+from jaxembed.server.errors import HttpError
+from jaxembed.server.schemas.common import ErrorResponse
+
+Handler = Callable[[Request], Coroutine[Any, Any, Response]]
+
+_ERRORS: dict[int | str, dict[str, Any]] = {
+    400: {"model": ErrorResponse, "description": "the request cannot be served as it is"},
+    404: {"model": ErrorResponse, "description": "no such model"},
+    413: {"model": ErrorResponse, "description": "the body is too large"},
+    415: {"model": ErrorResponse, "description": "the body is not JSON"},
+    429: {"model": ErrorResponse, "description": "too much waits; Retry-After says for how long"},
+    501: {"model": ErrorResponse, "description": "this model has no such task"},
+    503: {"model": ErrorResponse, "description": "the engine is not available; Retry-After says for how long"},
+}
+
+
+def add_route(
+    app: FastAPI,
+    paths: str | tuple[str, ...],
+    handler: Handler,
+    *,
+    body: type[BaseModel],
+    answer: Any,
+    summary: str,
+    tags: list[str | Enum],
+) -> None:
+    """Adds a POST route under each path: the first is documented, with `body` and `answer` as schemas that run no code."""
+    for number, path in enumerate((paths,) if isinstance(paths, str) else paths):
+        app.state.bodies[path] = body
+        app.add_api_route(
+            path,
+            handler,
+            methods=["POST"],
+            response_model=None,
+            response_class=Response,
+            responses={200: {"model": answer}, **_ERRORS},
+            summary=summary,
+            tags=tags,
+            include_in_schema=number == 0,
+        )
+
+
+async def read_json(request: Request) -> Any:
+    """Returns the parsed body. Raises `HttpError` 415, 413 or 400."""
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if kind != "application/json" and not (kind.startswith("application/") and kind.endswith("+json")):
+        raise HttpError(
+            415,
+            "Unsupported Media Type: Only 'application/json' is allowed; the request says "
+            f"{kind[:80] or 'nothing'!r}. Send the header Content-Type: application/json.",
+        )
+    body = await _body(request, request.app.state.service.settings.max_body_bytes)
+    try:
+        return orjson.loads(body)
+    except orjson.JSONDecodeError as error:
+        raise HttpError(400, f"The body is not valid JSON: {error}.") from None
+
+
+async def read[M: BaseModel](request: Request, model: type[M]) -> M:
+    """Returns the body as a `model`. Raises `HttpError`, and pydantic's error, for a body that is none."""
+    return model.model_validate(await read_object(request))
+
+
+async def read_object(request: Request) -> dict[str, Any]:
+    """Returns the body, a JSON object. Raises `HttpError` for anything else."""
+    value = await read_json(request)
+    if not isinstance(value, dict):
+        raise HttpError(400, f"The body must be a JSON object, not {_json_name(value)}.")
+    return value
+
+
+async def gone(request: Request) -> None:
+    """Waits until the client has hung up."""
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
+
+
+def new_id(request: Request, prefix: str, body_id: str | None = None) -> str:
+    """Returns the id of an answer: from the body, the header `X-Request-Id`, or new."""
+    given = body_id or request.headers.get("x-request-id")
+    return f"{prefix}-{given[:200] if given else uuid.uuid4().hex}"
+
+
+async def _body(request: Request, limit: int) -> bytes:
+    length = request.headers.get("content-length", "")
+    if length.isdigit() and int(length) > limit:
+        raise HttpError(413, f"The body has {length} bytes and may have {limit}.")
+    chunks, size = [], 0
+    async for chunk in request.stream():
+        size += len(chunk)
+        if size > limit:
+            raise HttpError(413, f"The body may have {limit} bytes and has more.")
+        chunks.append(chunk)
+    return chunks[0] if len(chunks) == 1 else b"".join(chunks)
+
+
+def _json_name(value: Any) -> str:
+    names = {list: "an array", str: "a string", bool: "a boolean", int: "a number", float: "a number", type(None): "null"}
+    return names.get(type(value), "something else")

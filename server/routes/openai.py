@@ -1,0 +1,147 @@
+"""OpenAI's `/v1/embeddings` with vLLM's extensions, and vLLM's `/pooling`."""
+
+import time
+from typing import Any
+
+import numpy as np
+from fastapi import FastAPI
+from starlette.requests import Request
+from starlette.responses import Response
+
+from jaxembed.errors import InputError
+from jaxembed.prompts import Prompt, read_prompts
+from jaxembed.server.encoding import vectors_response
+from jaxembed.server.errors import HttpError
+from jaxembed.server.requests import add_route, gone, new_id, read
+from jaxembed.server.schemas.common import VectorRequest, usage
+from jaxembed.server.schemas.openai import EmbeddingRequest, EmbeddingResponse, PoolingRequest, PoolingResponse
+from jaxembed.server.service import Answer, Service
+
+
+def add_routes(app: FastAPI, service: Service) -> None:
+    """Adds the routes."""
+
+    async def embeddings(request: Request) -> Response:
+        return await embed(service, request, await read(request, EmbeddingRequest))
+
+    async def pooling(request: Request) -> Response:
+        return await pool(service, request, await read(request, PoolingRequest))
+
+    add_route(
+        app,
+        ("/v1/embeddings", "/embeddings"),
+        embeddings,
+        body=EmbeddingRequest,
+        answer=EmbeddingResponse,
+        summary="Vectors of texts (OpenAI)",
+        tags=["embeddings"],
+    )
+
+    @app.post("/classify", include_in_schema=False)
+    async def classify() -> Response:
+        raise HttpError(501, "The model does not support Classification API")
+
+    add_route(
+        app,
+        "/pooling",
+        pooling,
+        body=PoolingRequest,
+        answer=PoolingResponse,
+        summary="Vectors of texts or of all their tokens (vLLM)",
+        tags=["embeddings"],
+    )
+
+
+async def embed(service: Service, request: Request, body: EmbeddingRequest) -> Response:
+    """Answers `/v1/embeddings`."""
+    name = service.check_model(body.model)
+    service.check_task("embed", "Embeddings API")
+    answer = await _run(service, request, body, "embed")
+    return _respond(request, body, answer, name, prefix="embd", item="embedding", field="embedding")
+
+
+async def pool(service: Service, request: Request, body: PoolingRequest) -> Response:
+    """Answers `/pooling`."""
+    name = service.check_model(body.model)
+    task = body.task or service.task
+    if body.data is not None or task == "plugin":
+        message = "No IOProcessor plugin installed. Please refer to the documentation and to the "
+        raise InputError(message + "'prithvi_geospatial_mae_io_processor' offline inference example for more details.")
+    if task not in ("embed", "token_embed"):
+        raise HttpError(400, f"Unsupported task: {task!r} Supported tasks: ['embed', 'token_embed']", param="task")
+    if body.dimensions is not None:
+        raise HttpError(400, "dimensions is currently not supported", param="dimensions")
+    answer = await _run(service, request, body, task)
+    return _respond(request, body, answer, name, prefix="pooling", item="pooling", field="data")
+
+
+async def _run(service: Service, request: Request, body: VectorRequest, task: str) -> Answer:
+    prompts, is_chat = prompts_of(service, body)
+    service.check_count("input", len(prompts))
+    service.check_ids(prompts, request.headers.get("user-agent", ""))
+    special = body.add_special_tokens if body.add_special_tokens is not None else not is_chat
+    return await service.run(
+        prompts,
+        body.params,
+        task=task,
+        options=body.tokenization(add_special_tokens=special),
+        prefix=service.prompt(body.prompt_name),
+        priority=body.priority,
+        gone=lambda: gone(request),
+    )
+
+
+def prompts_of(service: Service, body: VectorRequest) -> tuple[list[Prompt], bool]:
+    """Returns the prompts of a request, and whether they are rendered conversations."""
+    found = body.input
+    if body.messages is not None:
+        if found is not None:
+            raise InputError("give either 'input' or 'messages', not both.")
+        found = body.messages
+    if found is None:
+        raise HttpError(400, "1 validation error:\n  {'type': 'missing', 'loc': ('body', 'input'), 'msg': 'Field required'}",
+                        param="body.input", kind="Bad Request")  # fmt: skip
+    conversations = _conversations(found)
+    if conversations is None:
+        if body.messages is not None:
+            raise InputError("'messages' must be a list of messages, each an object with a role and a content.")
+        return read_prompts(found), False
+    service.check_count("messages", len(conversations))
+    template = service.chat_template(body.chat_template)
+    return [
+        template.render(
+            messages,
+            add_generation_prompt=body.add_generation_prompt,
+            continue_final_message=body.continue_final_message,
+            arguments=body.chat_template_kwargs,
+        )
+        for messages in conversations
+    ], True
+
+
+def _conversations(found: Any) -> list[list[dict[str, Any]]] | None:
+    """Reads a conversation or a list of them; None if it is something else."""
+    if not isinstance(found, list) or not found:
+        return None
+    if all(isinstance(each, dict) and "role" in each for each in found):
+        return [found]
+    if all(isinstance(each, list) and each and all(isinstance(one, dict) for one in each) for each in found):
+        return found
+    return None
+
+
+def _respond(
+    request: Request, body: VectorRequest, answer: Answer, name: str, *, prefix: str, item: str, field: str
+) -> Response:
+    vectors: list[np.ndarray] = answer.results
+    head = {"id": new_id(request, prefix, body.request_id), "object": "list", "created": int(time.time()), "model": name}
+    return vectors_response(
+        head,
+        vectors,
+        usage(answer.tokens),
+        name=item,
+        field=field,
+        encoding=body.encoding_format,
+        dtype=body.embed_dtype,
+        endianness=body.endianness,
+    )

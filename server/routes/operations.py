@@ -1,0 +1,158 @@
+"""What operators and clients ask about the server itself: health, models, version, metrics, tokens."""
+
+from enum import Enum
+from typing import Any
+
+from fastapi import FastAPI
+from starlette.requests import Request
+from starlette.responses import Response
+
+from jaxembed import __version__
+from jaxembed.errors import InputError
+from jaxembed.prompts import Tokenization, read_prompts
+from jaxembed.server.encoding import json_response
+from jaxembed.server.errors import HttpError, Problem
+from jaxembed.server.metrics import Metrics
+from jaxembed.server.requests import add_route, read
+from jaxembed.server.schemas.openai import (
+    DetokenizeRequest,
+    DetokenizeResponse,
+    ModelList,
+    TokenizeRequest,
+    TokenizeResponse,
+)
+from jaxembed.server.service import Service
+
+
+def add_routes(app: FastAPI, service: Service, metrics: Metrics) -> None:
+    """Adds the routes."""
+    scheduler = service.scheduler
+
+    @app.get("/health", response_class=Response, tags=["operations"], summary="200 while the engine works, 503 otherwise")
+    async def health() -> Response:
+        if scheduler.error is None:
+            return Response(status_code=200)
+        return Problem(503, f"The engine is not available: {scheduler.error}.", "ServiceUnavailableError").response("openai")
+
+    @app.get("/ready", response_class=Response, tags=["operations"], summary="200 while requests are taken")
+    async def ready() -> Response:
+        if scheduler.error is None and scheduler.is_open:
+            return Response(status_code=200)
+        why = scheduler.error or "it is shutting down"
+        return Problem(503, f"The server is not ready: {why}.", "ServiceUnavailableError").response("openai")
+
+    @app.api_route("/ping", methods=["GET", "POST"], response_class=Response, include_in_schema=False)
+    async def ping() -> Response:
+        return await health()
+
+    @app.get("/version", tags=["operations"], summary="The version of jaxembed", response_model=dict[str, str])
+    async def version() -> Response:
+        return json_response({"version": __version__})
+
+    @app.get("/load", tags=["operations"], summary="Requests that are open", response_model=dict[str, int])
+    async def load() -> Response:
+        return json_response({"server_load": scheduler.open_requests})
+
+    @app.get("/metrics", response_class=Response, tags=["operations"], summary="Metrics for Prometheus")
+    async def prometheus() -> Response:
+        return Response(metrics.text(), media_type="text/plain; version=0.0.4; charset=utf-8")
+
+    @app.get("/v1/models", tags=["operations"], summary="The model that is served", response_model=ModelList)
+    async def models() -> Response:
+        return json_response({"object": "list", "data": [card(service, name) for name in service.names]})
+
+    @app.get("/models", include_in_schema=False)
+    async def models_with_stats() -> Response:
+        # infinity's client wants `stats`.
+        data = [{**card(service, name), "stats": {}} for name in service.names]
+        return json_response({"object": "list", "data": data})
+
+    async def tokens(request: Request) -> Response:
+        return await tokenize(service, await read(request, TokenizeRequest))
+
+    async def text(request: Request) -> Response:
+        body = await read(request, DetokenizeRequest)
+        service.check_model(body.model)
+        service.check_vocabulary(body.tokens)
+        return json_response({"prompt": service.tokenizer.decode(body.tokens)})
+
+    tags: list[str | Enum] = ["tokens"]
+    add_route(app, "/tokenize", tokens, body=TokenizeRequest, answer=TokenizeResponse, summary="Token ids of a text", tags=tags)
+    add_route(app, "/detokenize", text, body=DetokenizeRequest, answer=DetokenizeResponse, summary="The text of ids", tags=tags)
+    if service.settings.tokenizer_info:
+
+        @app.get("/tokenizer_info", tags=tags, summary="What the tokenizer's files say", response_model=dict[str, Any])
+        async def tokenizer_info() -> Response:
+            return json_response({**service.tokenizer.config, "chat_template": service.tokenizer.chat_template})
+
+
+def card(service: Service, name: str) -> dict[str, Any]:
+    """Returns one entry of `/v1/models`."""
+    recipe, model = service.recipe, service.model
+    permission = {
+        "id": f"modelperm-{name}",
+        "object": "model_permission",
+        "created": service.started_at,
+        "allow_create_engine": False,
+        "allow_sampling": True,
+        "allow_logprobs": True,
+        "allow_search_indices": False,
+        "allow_view": True,
+        "allow_fine_tuning": False,
+        "organization": "*",
+        "group": None,
+        "is_blocking": False,
+    }
+    return {
+        "id": name,
+        "object": "model",
+        "created": service.started_at,
+        "owned_by": "jaxembed",
+        "root": model.name,
+        "parent": None,
+        "max_model_len": service.max_length,
+        "permission": [permission],
+        "task": service.task,
+        "dimension": model.width,
+        "pooling": list(recipe.modes),
+        "normalised": recipe.normalise is not False,
+        "prompts": dict(recipe.prompts),
+        "matryoshka_dimensions": None if recipe.matryoshka is None else list(recipe.matryoshka),
+    }
+
+
+async def tokenize(service: Service, body: TokenizeRequest) -> Response:
+    """Answers `/tokenize` in vLLM's words, and in those of text-embeddings-inference for a body with `inputs`."""
+    service.check_model(body.model)
+    if body.inputs is not None:
+        return await _tokenize_inputs(service, body)
+    if body.messages is not None:
+        template = service.chat_template(body.chat_template)
+        text = template.render(
+            body.messages,
+            add_generation_prompt=body.add_generation_prompt,
+            continue_final_message=body.continue_final_message,
+            arguments=body.chat_template_kwargs,
+        )
+        special = bool(body.add_special_tokens)
+    elif body.prompt is not None:
+        text, special = body.prompt, body.add_special_tokens is not False
+    else:
+        raise HttpError(400, "a 'prompt' or 'messages' is needed.", param="prompt")
+    (ids,) = await service.encode([text], Tokenization(add_special_tokens=special))
+    strings = [service.tokenizer.token(int(id_)) for id_ in ids] if body.return_token_strs else None
+    return json_response(
+        {"count": len(ids), "max_model_len": service.max_length, "tokens": ids.tolist(), "token_strs": strings}
+    )
+
+
+async def _tokenize_inputs(service: Service, body: TokenizeRequest) -> Response:
+    prompts = read_prompts(body.inputs)
+    service.check_count("inputs", len(prompts))
+    if not all(isinstance(prompt, str) for prompt in prompts):
+        raise InputError("inputs must be a text or a list of texts.")
+    found = await service.encode(prompts, Tokenization(add_special_tokens=body.add_special_tokens is not False))
+    special = service.tokenizer.special_ids
+    return json_response(
+        [[{"id": i, "text": service.tokenizer.token(i), "special": i in special} for i in ids.tolist()] for ids in found]
+    )

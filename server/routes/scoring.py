@@ -1,0 +1,147 @@
+"""Scores and reranking by an embedding model: cosine, or late interaction where the model is served for token embeddings."""
+
+import time
+from typing import Any
+
+import numpy as np
+from fastapi import FastAPI
+from starlette.requests import Request
+from starlette.responses import Response
+
+from jaxembed.batching import Text
+from jaxembed.chat import texts_of
+from jaxembed.config import PoolingParams
+from jaxembed.errors import InputError
+from jaxembed.server.encoding import json_response
+from jaxembed.server.errors import HttpError
+from jaxembed.server.requests import add_route, gone, new_id, read
+from jaxembed.server.schemas.common import ModelRequest, usage
+from jaxembed.server.schemas.scoring import RerankRequest, RerankResponse, ScoreRequest, ScoreResponse
+from jaxembed.server.service import Service
+
+_PAIRS = (("queries", "documents"), ("queries", "items"), ("data_1", "data_2"), ("text_1", "text_2"))
+
+
+def add_routes(app: FastAPI, service: Service) -> None:
+    """Adds the routes."""
+
+    async def scores(request: Request) -> Response:
+        return await score(service, request, await read(request, ScoreRequest))
+
+    async def reranked(request: Request) -> Response:
+        return await rerank(service, request, await read(request, RerankRequest))
+
+    add_route(
+        app,
+        ("/score", "/v1/score"),
+        scores,
+        body=ScoreRequest,
+        answer=ScoreResponse,
+        summary="How similar pairs of texts are (vLLM)",
+        tags=["scores"],
+    )
+    add_route(
+        app,
+        ("/rerank", "/v1/rerank", "/v2/rerank"),
+        reranked,
+        body=RerankRequest,
+        answer=RerankResponse,
+        summary="Documents in order of their similarity with a query (Jina, Cohere)",
+        tags=["scores"],
+    )
+
+
+async def score(service: Service, request: Request, body: ScoreRequest) -> Response:
+    """Answers `/score`."""
+    name = service.check_model(body.model)
+    given = {field for pair in _PAIRS for field in pair if getattr(body, field) is not None}
+    names = next((pair for pair in _PAIRS if set(pair) == given), None)
+    if names is None:
+        known = ", ".join(f"{one} and {other}" for one, other in _PAIRS)
+        raise HttpError(400, f"give the two sides as one of these pairs: {known}.", param=names)
+    left, right = (texts_of_side(getattr(body, field), field) for field in names)
+    if len(left) not in (1, len(right)):
+        raise InputError("Input lengths must be either 1:1, 1:N or N:N")
+    found, tokens = await _scores(service, request, body, left, right)
+    data = [{"index": index, "object": "score", "score": value} for index, value in enumerate(found)]
+    head = {"id": new_id(request, "score", body.request_id), "object": "list", "created": int(time.time()), "model": name}
+    return json_response({**head, "data": data, "usage": usage(tokens)})
+
+
+async def rerank(service: Service, request: Request, body: RerankRequest) -> Response:
+    """Answers `/rerank`; a body with `texts` as text-embeddings-inference does."""
+    name = service.check_model(body.model)
+    documents = body.documents if body.texts is None else body.texts
+    if body.query is None or documents is None:
+        raise HttpError(400, "a 'query' and 'documents' are needed.", param="query" if body.query is None else "documents")
+    query, texts = texts_of_side(body.query, "query"), texts_of_side(documents, "documents")
+    if len(query) != 1:
+        raise HttpError(400, "the query must be one text.", param="query")
+    found, tokens = await _scores(service, request, body, query, texts)
+    order = np.argsort(-np.array(found), kind="stable").tolist()
+    if body.texts is not None:
+        shown = [{"text": text} if body.return_text else {} for text in texts]
+        return json_response([{"index": index, **shown[index], "score": found[index]} for index in order])
+    order = order[: body.top_n] if body.top_n and body.top_n > 0 else order
+    results = [{"index": index, "document": {"text": texts[index]}, "relevance_score": found[index]} for index in order]
+    counts = {"prompt_tokens": tokens, "total_tokens": tokens}
+    meta = {"api_version": {"version": "2"}, "billed_units": {"search_units": 1}}
+    head = {"id": new_id(request, "rerank", body.request_id), "model": name, "usage": counts}
+    return json_response({**head, "results": results, "meta": meta})
+
+
+async def _scores(
+    service: Service, request: Request, body: ScoreRequest | RerankRequest, left: list[str], right: list[str]
+) -> tuple[list[float], int]:
+    """Returns the similarity of each pair, and how many tokens all pairs have. A lone left text is paired with all."""
+    service.check_count("documents", max(len(left), len(right)))
+    params = PoolingParams(use_activation=body.use_activation)
+    ones = await _tokenized(service, body, left, "max_tokens_per_query", params)
+    others = await _tokenized(service, body, right, "max_tokens_per_doc", params)
+    vectors = await service.vectors([*ones, *others], service.task, body.priority, lambda: gone(request))
+    pairs = [(0 if len(ones) == 1 else index, len(ones) + index) for index in range(len(others))]
+    both = [*ones, *others]
+    similarity = _late_interaction if service.task == "token_embed" else _cosine
+    found = [similarity(vectors[a], vectors[b]) for a, b in pairs]
+    return found, sum(len(both[a].ids) + len(both[b].ids) for a, b in pairs)
+
+
+async def _tokenized(service: Service, body: ModelRequest, texts: list[str], name: str, params: PoolingParams) -> list[Text]:
+    limit = getattr(body, name) or 0
+    if limit >= service.max_length:
+        raise HttpError(400, f"{name} ({limit}) must be less than max_model_len ({service.max_length}).", param=name)
+    options = body.tokenization()
+    if limit:
+        options["truncate_prompt_tokens"] = limit
+    elif isinstance(body, RerankRequest) and body.truncate:
+        options |= {"truncate_prompt_tokens": -1, "truncation_side": body.truncation_direction.lower()}
+    return await service.texts(texts, params, task=service.task, options=options)
+
+
+def texts_of_side(value: Any, name: str) -> list[str]:
+    """Returns the texts of one side: a text, {"content": [parts]}, {"text": ...}, or a list of those."""
+    if not isinstance(value, list):
+        return [_text(value, name)]
+    if not value:
+        what = "text_pair" if name in ("documents", "items", "data_2", "text_2") else "text"
+        raise InputError(f"At least one {what} element must be given")
+    return [_text(each, name) for each in value]
+
+
+def _text(value: Any, name: str) -> str:
+    if isinstance(value, dict) and "content" in value:
+        return "\n".join(texts_of(value["content"]))
+    text = value.get("text") if isinstance(value, dict) else value
+    if not isinstance(text, str):
+        raise HttpError(400, f"{name} must hold texts, or objects with 'content' or 'text'.", param=name)
+    return text
+
+
+def _cosine(a: np.ndarray, b: np.ndarray) -> float:
+    norms = max(float(np.linalg.norm(a)), 1e-12) * max(float(np.linalg.norm(b)), 1e-12)
+    return float(a @ b) / norms
+
+
+def _late_interaction(query: np.ndarray, document: np.ndarray) -> float:
+    """For each token of the query the best dot product with a token of the document, summed."""
+    return float((query @ document.T).max(axis=1).sum())

@@ -1,0 +1,170 @@
+"""The routes of text-embeddings-inference, and the doors that take any API's body: `POST /` and `/invocations`."""
+
+import os
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from fastapi import FastAPI
+from starlette.requests import Request
+from starlette.responses import Response
+
+from jaxembed import __version__
+from jaxembed.config import PoolingParams
+from jaxembed.prompts import read_prompts
+from jaxembed.server.encoding import json_response
+from jaxembed.server.errors import HttpError
+from jaxembed.server.requests import add_route, gone, read, read_object
+from jaxembed.server.routes import cohere, openai, scoring
+from jaxembed.server.schemas.cohere import CohereEmbedRequest
+from jaxembed.server.schemas.openai import EmbeddingRequest, PoolingRequest
+from jaxembed.server.schemas.scoring import RerankRequest, ScoreRequest
+from jaxembed.server.schemas.tei import DecodeRequest, EmbedRequest, Info, SimilarityParameters, SimilarityRequest
+from jaxembed.server.service import Answer, Service
+
+
+def add_routes(app: FastAPI, service: Service) -> None:
+    """Adds the routes."""
+
+    async def embeddings(request: Request) -> Response:
+        return await embed(service, request, await read(request, EmbedRequest), "embed")
+
+    async def all_embeddings(request: Request) -> Response:
+        return await embed(service, request, await read(request, EmbedRequest), "token_embed")
+
+    async def similarities(request: Request) -> Response:
+        return await similarity(service, request, await read(request, SimilarityRequest))
+
+    async def texts(request: Request) -> Response:
+        return decode(service, await read(request, DecodeRequest))
+
+    async def anything(request: Request) -> Response:
+        return await dispatch(service, request, await read_object(request))
+
+    vectors, tokens = list[list[float]], list[list[list[float]]]
+    for paths, handler, body, answer, summary in (
+        (("/embed", "/"), embeddings, EmbedRequest, vectors, "Vectors of texts (TEI)"),
+        ("/embed_all", all_embeddings, EmbedRequest, tokens, "Vectors of all tokens (TEI)"),
+        ("/similarity", similarities, SimilarityRequest, list[float], "How near sentences are to one (TEI)"),
+        ("/decode", texts, DecodeRequest, list[str], "Texts of token ids (TEI)"),
+    ):
+        if isinstance(paths, tuple):
+            add_route(app, paths[1], anything, body=body, answer=answer, summary=f"{summary}, or any body", tags=["TEI"])
+            paths = paths[0]
+        add_route(app, paths, handler, body=body, answer=answer, summary=summary, tags=["TEI"])
+    add_route(
+        app,
+        "/invocations",
+        anything,
+        body=EmbeddingRequest,
+        answer=Any,
+        summary="The body of any route, told apart by its fields (SageMaker)",
+        tags=["operations"],
+    )
+
+    @app.get("/info", tags=["TEI"], summary="What is served (TEI)", response_model=Info)
+    async def info() -> Response:
+        return json_response(_info(service))
+
+
+async def embed(service: Service, request: Request, body: EmbedRequest, task: str) -> Response:
+    """Answers `/embed` and `/embed_all`: a bare list, also for one text."""
+    begin = time.perf_counter()
+    prompts = read_prompts(body.inputs)
+    service.check_count("inputs", len(prompts))
+    service.check_ids(prompts, request.headers.get("user-agent", ""))
+    answer = await service.run(
+        prompts,
+        PoolingParams(use_activation=body.normalize is not False, dimensions=body.dimensions),
+        task=task,
+        options=_truncation(body),
+        prefix=service.prompt(body.prompt_name),
+        gone=lambda: gone(request),
+    )
+    response = json_response(answer.results)
+    characters = sum(len(prompt) for prompt in prompts if isinstance(prompt, str))
+    response.headers.update(_headers(service, answer, characters, time.perf_counter() - begin))
+    return response
+
+
+async def similarity(service: Service, request: Request, body: SimilarityRequest) -> Response:
+    """Answers `/similarity`: the cosine of each sentence with the source."""
+    options = body.parameters or SimilarityParameters()
+    sentences = [body.inputs.source_sentence, *body.inputs.sentences]
+    if len(sentences) == 1:
+        raise HttpError(400, "`inputs.sentences` cannot be empty")
+    service.check_count("sentences", len(body.inputs.sentences))
+    answer = await service.run(
+        sentences,
+        PoolingParams(use_activation=True),
+        options=_truncation(options),
+        prefix=service.prompt(options.prompt_name),
+        gone=lambda: gone(request),
+    )
+    source, *others = answer.results
+    return json_response((np.stack(others) @ source).tolist())
+
+
+def decode(service: Service, body: DecodeRequest) -> Response:
+    """Answers `/decode`."""
+    many: Sequence[Any] = body.ids if body.ids and isinstance(body.ids[0], list) else [body.ids]
+    for ids in many:
+        service.check_vocabulary(ids)
+    return json_response([service.tokenizer.decode(ids, skip_special_tokens=body.skip_special_tokens) for ids in many])
+
+
+async def dispatch(service: Service, request: Request, value: dict[str, Any]) -> Response:
+    """Answers the body of any route, told apart by its fields."""
+    if "inputs" in value:
+        inputs = value["inputs"]
+        if isinstance(inputs, dict):
+            return await similarity(service, request, SimilarityRequest.model_validate(value))
+        if not (isinstance(inputs, list) and inputs and isinstance(inputs[0], dict)):
+            return await embed(service, request, EmbedRequest.model_validate(value), service.task)
+    if ("texts" in value and "query" in value) or ("documents" in value and "query" in value):
+        return await scoring.rerank(service, request, RerankRequest.model_validate(value))
+    if {"texts", "images", "inputs"} & set(value):
+        return await cohere.embed(service, request, CohereEmbedRequest.model_validate(value), version="2")
+    if {"queries", "data_1", "text_1"} & set(value):
+        return await scoring.score(service, request, ScoreRequest.model_validate(value))
+    if "task" in value or "data" in value:
+        return await openai.pool(service, request, PoolingRequest.model_validate(value))
+    return await openai.embed(service, request, EmbeddingRequest.model_validate(value))
+
+
+def _truncation(body: EmbedRequest | SimilarityParameters) -> dict[str, Any]:
+    return {
+        "truncate_prompt_tokens": -1 if body.truncate else None,
+        "truncation_side": body.truncation_direction.lower(),
+    }
+
+
+def _headers(service: Service, answer: Answer, characters: int, seconds: float) -> dict[str, str]:
+    """TEI's headers, as far as they can be known. Times are milliseconds."""
+    return {
+        "x-compute-type": service.llm.engine.target.kind,
+        "x-compute-characters": str(characters),
+        "x-compute-tokens": str(answer.tokens),
+        "x-total-time": str(round(seconds * 1000)),
+    }
+
+
+def _info(service: Service) -> dict[str, Any]:
+    settings, model = service.settings, service.model
+    return {
+        "model_id": service.names[0],
+        "model_sha": None,
+        "model_dtype": getattr(model.dtype, "__name__", str(model.dtype)),
+        "model_type": {"embedding": {"pooling": " + ".join(model.recipe.modes)}},
+        "max_concurrent_requests": settings.max_queue_tokens,
+        "max_input_length": service.max_length,
+        "max_batch_tokens": service.llm.engine.table.row,
+        "max_batch_requests": None,
+        "max_client_batch_size": settings.max_items,
+        "auto_truncate": False,
+        "tokenization_workers": min(4, os.cpu_count() or 1),
+        "version": __version__,
+        "sha": None,
+        "docker_label": None,
+    }

@@ -1,0 +1,68 @@
+"""The bodies of text-embeddings-inference."""
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, StrictBool
+
+from jaxembed.server.schemas.common import Int64, Prompts, Request
+
+Direction = Literal["left", "right", "Left", "Right"]
+
+
+class EmbedRequest(Request):
+    """Texts, and what is asked of their vectors."""
+
+    inputs: Prompts
+    normalize: StrictBool | None = True
+    truncate: StrictBool | None = False
+    truncation_direction: Direction = "right"
+    prompt_name: str | None = None
+    dimensions: Int64 | None = None
+
+
+class SimilarityInputs(Request):
+    """A sentence and those to compare it with."""
+
+    source_sentence: str
+    sentences: list[str]
+
+
+class SimilarityParameters(Request):
+    """How the sentences become tokens."""
+
+    truncate: StrictBool | None = False
+    truncation_direction: Direction = "right"
+    prompt_name: str | None = None
+
+
+class SimilarityRequest(Request):
+    """How near sentences are to one."""
+
+    inputs: SimilarityInputs
+    parameters: SimilarityParameters | None = None
+
+
+class DecodeRequest(Request):
+    """Token ids of one text or of several."""
+
+    ids: list[Int64] | list[list[Int64]]
+    skip_special_tokens: StrictBool = True
+
+
+class Info(BaseModel):
+    """What is served."""
+
+    model_id: str
+    model_sha: str | None
+    model_dtype: str
+    model_type: dict[str, Any]
+    max_concurrent_requests: int
+    max_input_length: int
+    max_batch_tokens: int
+    max_batch_requests: int | None
+    max_client_batch_size: int
+    auto_truncate: bool
+    tokenization_workers: int
+    version: str
+    sha: str | None
+    docker_label: str | None

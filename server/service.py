@@ -1,0 +1,293 @@
+"""From a request's texts to vectors: names, prompts and limits checked, tokenized off the event loop, queued, awaited.
+
+Knows the engine and the scheduler, and nothing of routes or of what answers look like.
+"""
+
+import asyncio
+import logging
+import os
+import time
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from jaxembed.batching import Text
+from jaxembed.chat import ChatTemplate
+from jaxembed.config import PoolingParams
+from jaxembed.errors import InputError, JaxEmbedError
+from jaxembed.lanes import Job
+from jaxembed.llm import LLM
+from jaxembed.prompts import Prompt, Tokenization
+from jaxembed.scheduler import Runner, Scheduler, settle
+from jaxembed.server.errors import HttpError
+from jaxembed.server.settings import Settings
+
+# Up to so many characters are tokenized where they are: the hop to a thread and back costs more. Two cores of a Xeon:
+# MiniLM's tokenizer takes 0.1 ms for 500 characters, a hop under load 0.2 to 1 ms.
+INLINE_CHARACTERS = 1500
+# Texts have at least one token for so many characters, near enough to refuse an overload before it is tokenized.
+_CHARACTERS_PER_TOKEN = 8
+# Requests that take longer than this are worth a task that notices when the client hangs up.
+_WATCH_AFTER_SECONDS = 0.05
+
+logger = logging.getLogger("jaxembed.server")
+
+# Waits until the client has hung up.
+Gone = Callable[[], Awaitable[None]]
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """Results in the order of the prompts. lengths: tokens of each prompt, after truncation. cut: how many were truncated."""
+
+    results: list[np.ndarray]
+    lengths: list[int]
+
+    @property
+    def tokens(self) -> int:
+        """Tokens of all prompts."""
+        return sum(self.lengths)
+
+
+class Service:
+    """The model that is served, with its queue. `start` it inside the event loop that its requests run in."""
+
+    def __init__(self, llm: LLM, settings: Settings, *, runner: Runner | None = None) -> None:
+        """`runner` stands in for the engine's device work, for tests and for measuring the server alone."""
+        self.llm, self.settings, self.model = llm, settings, llm.engine.model
+        self.recipe, self.tokenizer = self.model.recipe, self.model.tokenizer
+        given = settings.served_model_names or (llm.name,)
+        self.names = given
+        self._known = {*given, *(name.rstrip("/").rsplit("/", 1)[-1] for name in given)}
+        self.started_at = int(time.time())
+        self.truncated_texts = 0
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._pool = ThreadPoolExecutor(min(4, os.cpu_count() or 1), thread_name_prefix="jaxembed-tokenize")
+        self._prepared: dict[str, asyncio.Future[None]] = {}  # kinds other than embed, which is warm from the start
+        self._warned_of_ids = False
+        self._template = self._chat_template(settings.chat_template or self.tokenizer.chat_template)
+        self._fixed_runner = runner is not None
+        (probe,) = self.tokenizer.encode(["a"])
+        self.scheduler = Scheduler(
+            runner or llm.engine,
+            deliver=self._deliver,
+            max_queue_tokens=settings.max_queue_tokens,
+            max_wait_seconds=settings.max_wait_seconds,
+            stall_seconds=settings.stall_seconds,
+            probe=Text(probe[: llm.engine.max_length]),
+        )
+
+    def start(self) -> None:
+        """Starts the queue."""
+        self._loop = asyncio.get_running_loop()
+        self.scheduler.start()
+
+    def stop(self) -> None:
+        """Stops the queue; what is left fails."""
+        self.scheduler.stop()
+        self._pool.shutdown(wait=False, cancel_futures=True)
+
+    @property
+    def task(self) -> str:
+        """What the model is served for: embed, or token_embed where `--pooler-config.task` says so."""
+        return self.llm.task
+
+    def check_task(self, task: str, api: str) -> None:
+        """Raises a 501 if the model is served for something else."""
+        if self.task != task:
+            raise HttpError(501, f"The model does not support {api}")
+
+    @property
+    def max_length(self) -> int:
+        """Tokens of the longest text."""
+        return self.llm.engine.max_length
+
+    def check_model(self, name: str | None) -> str:
+        """Returns the model's name as it was asked for. Raises a 404 for any other model's."""
+        if name is None or name == "":
+            return self.names[0]
+        if name not in self._known:
+            raise HttpError(404, f"The model `{name}` does not exist.", param="model")
+        return name
+
+    def check_count(self, field: str, count: int) -> None:
+        """Raises `InputError` for no texts, and for more than a request may hold."""
+        if count > self.settings.max_items:
+            raise HttpError(400, f"{field} list length {count} exceeds the limit of {self.settings.max_items}.", param=field)
+
+    def check_vocabulary(self, ids: Sequence[int]) -> None:
+        """Raises a 400 for an id that the tokenizer does not have."""
+        wrong = next((id_ for id_ in ids if not 0 <= id_ < self.tokenizer.vocab_size), None)
+        if wrong is not None:
+            raise HttpError(400, f"Token id {wrong} is out of vocabulary", param="tokens")
+
+    def check_ids(self, prompts: Sequence[Prompt], agent: str) -> None:
+        """Refuses token ids where they are switched off, and warns once of clients that send another tokenizer's."""
+        if all(isinstance(prompt, str) for prompt in prompts):
+            return
+        if not self.settings.token_ids:
+            raise HttpError(400, "This server takes texts only, no token ids (--no-token-ids).", param="input")
+        if not self._warned_of_ids and ("OpenAI/Python" in agent or "langchain" in agent.lower()):
+            self._warned_of_ids = True
+            logger.warning(
+                "token ids arrived from %s. If that is langchain's OpenAIEmbeddings, they are of another tokenizer and the "
+                "vectors are wrong: set check_embedding_ctx_length=False there. --no-token-ids refuses ids.",
+                agent,
+            )
+
+    def prompt(self, name: str | None) -> str:
+        """Returns the checkpoint's prompt of that name, "" for None. Raises `InputError` with the names there are."""
+        if name is None:
+            return ""
+        if name not in self.recipe.prompts:
+            known = f"it has {', '.join(self.recipe.prompts)}" if self.recipe.prompts else "it has none"
+            raise InputError(f"the model has no prompt named {name!r}; {known}.")
+        return self.recipe.prompts[name]
+
+    @property
+    def template(self) -> ChatTemplate | None:
+        """The template of the server or of the checkpoint."""
+        return self._template
+
+    def chat_template(self, from_request: str | None) -> ChatTemplate:
+        """Returns the template for a request. Raises `InputError` for one that is not trusted, and if there is none."""
+        if from_request is not None:
+            if not self.settings.trust_request_chat_template:
+                raise InputError(
+                    "Chat template is passed with request, but --trust-request-chat-template is not set. "
+                    "Refused request with untrusted chat template."
+                )
+            template = self._chat_template(from_request)
+        else:
+            template = self._template
+        if template is None:
+            raise InputError("the model has no chat template, so it takes no messages; give one with --chat-template.")
+        return template
+
+    def _chat_template(self, source: str | None) -> ChatTemplate | None:
+        if source is None:
+            return None
+        config = self.tokenizer.config
+        named = {name: token for name, token in config.items() if name.endswith("_token") and token is not None}
+        tokens = {name: str(token["content"] if isinstance(token, Mapping) else token) for name, token in named.items()}
+        return ChatTemplate(source, special_tokens=tokens, content_format=self.settings.chat_template_content_format)
+
+    async def run(
+        self,
+        prompts: Sequence[Prompt],
+        params: PoolingParams,
+        *,
+        task: str = "embed",
+        options: Mapping[str, Any] | None = None,
+        prefix: str = "",
+        max_tokens: int | None = None,
+        priority: int = 0,
+        gone: Gone | None = None,
+    ) -> Answer:
+        """Returns the result of each prompt.
+
+        options: vLLM's `tokenization_kwargs`. prefix: put before prompts that are texts. max_tokens: longer texts are an error.
+        priority: below 0 first, above 0 later, 0 by size. gone: see `Gone`. Raises what the engine and the scheduler raise.
+        """
+        texts = await self.texts(prompts, params, task=task, options=options, prefix=prefix, max_tokens=max_tokens)
+        results = await self.vectors(texts, task, priority, gone)
+        return Answer(results, [len(text.ids) for text in texts])
+
+    async def texts(
+        self,
+        prompts: Sequence[Prompt],
+        params: PoolingParams,
+        *,
+        task: str,
+        options: Mapping[str, Any] | None = None,
+        prefix: str = "",
+        max_tokens: int | None = None,
+    ) -> list[Text]:
+        """Returns the prompts tokenized and checked, ready for `vectors`. Arguments are those of `run`."""
+        resolved = self.llm.resolve(params, task)
+        tokenization = Tokenization.read(options, max_length=self.max_length)
+        size = sum(map(len, prompts))
+        self.scheduler.admit(size // _CHARACTERS_PER_TOKEN)
+        return await self._off_loop(size, self._tokenize, prompts, resolved, tokenization, prefix, max_tokens)
+
+    async def encode(self, prompts: Sequence[Prompt], tokenization: Tokenization) -> list[np.ndarray]:
+        """Returns token ids, unchecked."""
+        return await self._off_loop(sum(map(len, prompts)), tokenization.encode, self.tokenizer, prompts)
+
+    async def _off_loop[R](self, size: int, work: Callable[..., R], *arguments: Any) -> R:
+        if size <= INLINE_CHARACTERS:
+            return work(*arguments)
+        assert self._loop is not None
+        return await self._loop.run_in_executor(self._pool, work, *arguments)
+
+    def _tokenize(
+        self,
+        prompts: Sequence[Prompt],
+        params: PoolingParams,
+        tokenization: Tokenization,
+        prefix: str,
+        max_tokens: int | None,
+    ) -> list[Text]:
+        skip = self.tokenizer.prompt_length(prefix) if prefix and not self.recipe.include_prompt else 0
+        if prefix:
+            prompts = [prefix + prompt if isinstance(prompt, str) else prompt for prompt in prompts]
+        encoded = tokenization.encode(self.tokenizer, prompts)
+        dimensions, normalise = params.dimensions, bool(params.use_activation)
+        texts = [Text(ids, min(skip, len(ids)), dimensions, normalise) for ids in encoded]
+        self.llm.engine.check(texts)
+        longest = max(len(ids) for ids in encoded)
+        if max_tokens is not None and longest > max_tokens:
+            raise InputError(
+                f"Input of {longest} tokens exceeds max_tokens={max_tokens} with truncate=NONE. "
+                "Set truncate to END or START to allow truncation."
+            )
+        if tokenization.cut is not None:
+            self.truncated_texts += sum(len(ids) == tokenization.cut for ids in encoded)
+        return texts
+
+    async def vectors(self, texts: list[Text], task: str, priority: int, gone: Gone | None) -> list[np.ndarray]:
+        """Queues texts as one request and returns their results. Arguments are those of `run`."""
+        if task != "embed":
+            await self._prepare(task)
+        assert self._loop is not None
+        future: asyncio.Future[list[np.ndarray]] = self._loop.create_future()
+        deadline = self.settings.request_timeout_seconds
+        self.scheduler.submit(texts, future, kind=task, priority=priority, deadline_seconds=deadline)
+        if gone is None:
+            return await future
+        watching: list[asyncio.Task[None]] = []
+
+        async def watch() -> None:
+            await gone()
+            future.cancel()
+
+        timer = self._loop.call_later(_WATCH_AFTER_SECONDS, lambda: watching.append(asyncio.ensure_future(watch())))
+        try:
+            return await future
+        except asyncio.CancelledError:
+            if future.cancelled() and watching and watching[0].done():
+                raise HttpError(499, "The client closed the connection.") from None
+            raise
+        finally:
+            timer.cancel()
+            for task_ in watching:
+                task_.cancel()
+
+    async def _prepare(self, task: str) -> None:
+        """Compiles a program for a kind that has none yet, once, while other requests go on."""
+        if task not in self._prepared and not self._fixed_runner:
+            assert self._loop is not None
+            self._prepared[task] = self._loop.run_in_executor(None, self.llm.engine.prepare, task)
+        if task in self._prepared:
+            try:
+                await asyncio.shield(self._prepared[task])
+            except JaxEmbedError:
+                del self._prepared[task]
+                raise
+
+    def _deliver(self, jobs: Sequence[Job]) -> None:
+        if self._loop is not None and not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(settle, jobs)

@@ -1,0 +1,45 @@
+"""What can be set about the server, as plain values; the command line and the environment fill it."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from jaxembed.chat import ContentFormat
+
+MIB = 1 << 20
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """Everything that the server itself needs to know; what concerns the model is the engine's.
+
+    served_model_names: names that requests may use, the first is shown. max_items: texts in one request. max_body_bytes: of
+    one request, max_open_bytes: of all together. max_queue_tokens, max_wait_seconds: what the queue takes on.
+    request_timeout_seconds: the deadline of a request. drain_seconds: how long shutting down waits for open requests.
+    stall_seconds: a device that is silent for so long counts as dead. token_ids: whether requests may carry ids.
+    """
+
+    served_model_names: tuple[str, ...] = ()
+    api_keys: tuple[str, ...] = ()
+    guard_metrics: bool = False
+    allowed_origins: tuple[str, ...] = ()
+    allowed_methods: tuple[str, ...] = ("*",)
+    allowed_headers: tuple[str, ...] = ("*",)
+    allow_credentials: bool = False
+    max_items: int = 2048
+    max_body_bytes: int = 64 * MIB
+    max_open_bytes: int = 512 * MIB
+    max_queue_tokens: int = 1 << 20
+    max_wait_seconds: float = 30.0
+    request_timeout_seconds: float = 120.0
+    drain_seconds: float = 30.0
+    stall_seconds: float = 120.0
+    cohere_input_type: Literal["strict", "lenient"] = "strict"
+    token_ids: bool = True
+    chat_template: str | None = None
+    chat_template_content_format: ContentFormat = "auto"
+    trust_request_chat_template: bool = False
+    request_id_headers: bool = True
+    access_log: bool = True
+    docs: bool = True
+    tokenizer_info: bool = False
+    root_path: str = ""

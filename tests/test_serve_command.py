@@ -1,0 +1,248 @@
+"""`jaxembed serve` as a process: flags, environment, sockets, signals."""
+
+import argparse
+import os
+import re
+import signal
+import socket
+import ssl
+import subprocess
+import sys
+import threading
+import time
+
+import httpx2 as httpx
+import pytest
+
+from jaxembed.cli import flags, main, serve
+from jaxembed.errors import InputError
+
+START = 120  # seconds a start may take on a busy machine
+
+
+def parsed(*argv: str, **environment: str) -> dict:
+    parser = argparse.ArgumentParser()
+    serve.add_arguments(parser)
+    arguments = parser.parse_args(argv)
+    return flags.read(serve.FLAGS, arguments, environment)
+
+
+class Process:
+    """A server of its own, started with arguments; knows its address once it is ready."""
+
+    def __init__(self, *arguments: str, env: dict | None = None) -> None:
+        command = [sys.executable, "-m", "jaxembed", "serve", *arguments]
+        self.process = subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env={**os.environ, **(env or {})}
+        )
+        self.lines: list[str] = []
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+
+    def _read(self) -> None:
+        for line in self.process.stdout:
+            self.lines.append(line)
+
+    @property
+    def output(self) -> str:
+        return "".join(self.lines)
+
+    def wait_ready(self) -> str:
+        end = time.monotonic() + START
+        while time.monotonic() < end and self.process.poll() is None:
+            found = re.search(r"ready on (\S+) after [\d.]+ s", self.output)
+            if found:
+                return found[1]
+            time.sleep(0.05)
+        raise AssertionError(f"not ready: {self.output}")
+
+    def end(self, number: int = signal.SIGTERM, timeout: float = 60) -> int:
+        self.process.send_signal(number)
+        status = self.process.wait(timeout)
+        self._reader.join(5)
+        return status
+
+
+@pytest.fixture
+def start():
+    started = []
+
+    def go(*arguments: str, **options) -> Process:
+        started.append(Process(*arguments, **options))
+        return started[-1]
+
+    yield go
+    for each in started:
+        if each.process.poll() is None:
+            each.process.kill()
+            each.process.wait()
+        each.process.stdout.close()
+
+
+@pytest.fixture
+def folder(checkpoint):
+    return str(checkpoint("pipeline-pooling-mean"))
+
+
+def free_port() -> str:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        return str(taken.getsockname()[1])
+
+
+def test_flags_have_vllm_s_names_and_dots_reach_into_the_pooler():
+    values = parsed(
+        *"--runner pooling --convert embed --trust-remote-code --dtype float32 --max-model-len 128 -tp 1".split(),
+        *["--pooler-config", '{"pooling_type": "MEAN", "use_activation": true}', "--pooler-config.use_activation", "false"],
+        *["--hf-overrides", '{"is_matryoshka": true}', "--served-model-name", "a", "b", "--enforce-eager"],
+        *["--no-enable-prefix-caching", "--max-num-seqs", "256", "--gpu-memory-utilization=0.9"],
+    )
+    assert serve.pooler_config(values) == {"pooling_type": "MEAN", "use_activation": False}
+    assert serve.pooler_config(parsed("--pooler-config.pooling_type", "CLS")) == {"pooling_type": "CLS"}
+    assert values["hf_overrides"] == {"is_matryoshka": True}
+    assert serve.settings(values, {}).served_model_names == ("a", "b")
+    assert (values["max_model_len"], values["trust_remote_code"], values["tensor_parallel_size"]) == (128, True, 1)
+
+
+def test_every_flag_is_also_a_variable_and_the_command_line_wins():
+    environment = {
+        "JAXEMBED_PORT": "9000",
+        "JAXEMBED_API_KEY": "one, two",
+        "JAXEMBED_TRUST_REMOTE_CODE": "true",
+        "JAXEMBED_POOLER_CONFIG_POOLING_TYPE": "MEAN",
+        "JAXEMBED_HF_OVERRIDES": '{"a": 1}',
+        "JAXEMBED_MAX_WAIT_SECONDS": "1.5",
+    }
+    values = parsed(**environment)
+    assert (values["port"], values["max_wait_seconds"], values["hf_overrides"]) == (9000, 1.5, {"a": 1})
+    assert serve.settings(values, environment).api_keys == ("one", "two")
+    assert serve.pooler_config(values) == {"pooling_type": "MEAN"}
+    assert values["trust_remote_code"] is True
+    assert parsed("--port", "1234", "--no-trust-remote-code", **environment)["port"] == 1234
+    assert parsed("--no-trust-remote-code", **environment)["trust_remote_code"] is False
+    for flag in serve.FLAGS:
+        assert flag.variable.startswith("JAXEMBED_")
+        assert flag.variable.isupper()
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("PORT", "many", "JAXEMBED_PORT cannot be read"),
+        ("HF_OVERRIDES", "[1]", "a JSON object is expected"),
+        ("TRUST_REMOTE_CODE", "maybe", "neither true nor false"),
+        ("COHERE_INPUT_TYPE", "loose", "must be one of strict, lenient"),
+        ("MAX_ITEMS", "0", "must be at least 1"),
+    ],
+)
+def test_a_wrong_variable_is_named(name, value, message):
+    with pytest.raises(InputError, match=message):
+        parsed(**{f"JAXEMBED_{name}": value})
+
+
+def test_keys_come_from_flags_files_and_vllm_s_variable(tmp_path):
+    (tmp_path / "keys").write_text("# comment\nthree\n\nfour\n")
+    values = parsed("--api-key", "one", "two", "--api-key-file", str(tmp_path / "keys"))
+    assert serve.settings(values, {}).api_keys == ("one", "two", "three", "four")
+    assert serve.settings(parsed(), {"VLLM_API_KEY": "v"}).api_keys == ("v",)
+    assert serve.settings(parsed(), {}).api_keys == ()
+    (tmp_path / "empty").write_text("\n")
+    for path, message in ((tmp_path / "empty", "holds no key"), (tmp_path / "none", "cannot be read: No such file")):
+        with pytest.raises(InputError, match=message):
+            serve.settings(parsed("--api-key-file", str(path)), {})
+
+
+def test_a_template_is_a_file_or_the_text_itself(tmp_path):
+    (tmp_path / "t.jinja").write_text("{{ messages }}")
+    assert serve.settings(parsed("--chat-template", str(tmp_path / "t.jinja")), {}).chat_template == "{{ messages }}"
+    assert serve.settings(parsed("--chat-template", "{{ 1 }}"), {}).chat_template == "{{ 1 }}"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["a", "--model", "b"], "two models are named"),
+        (["--port", "70000"], "--port must be 1 to 65535"),
+        (["/no/such/model"], "there is no model folder /no/such/model."),
+        (["--runner", "generate"], "runner='generate' is not supported"),
+        (["--quantization", "fp8"], "quantization='fp8' is not supported"),
+        (["-tp", "2"], "tensor_parallel_size=2 is not supported"),
+        (["--pooler-config.pooling_type", "MAX"], "the pooling type 'MAX' is not known"),
+        (["--ssl-certfile", "x"], "TLS needs both"),
+        (["--ssl-certfile", "/no", "--ssl-keyfile", "/no"], "cannot be used"),
+        (["--host", "203.0.113.1"], "cannot be listened on"),
+    ],
+)
+def test_what_cannot_be_served_is_one_line_and_no_traceback(capsys, monkeypatch, arguments, message):
+    monkeypatch.setattr(sys, "setswitchinterval", lambda seconds: None)
+    port = [] if "--port" in arguments else ["--port", free_port()]
+    assert main(["serve", *arguments, *port]) in (1, 2)
+    err = capsys.readouterr().err
+    assert message in err
+    assert err.count("\n") == 1
+
+
+def test_a_port_in_use_is_told_before_the_model_is_loaded(capsys, monkeypatch):
+    monkeypatch.setattr(sys, "setswitchinterval", lambda seconds: None)
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        assert main(["serve", "/no/such/model", "--port", str(port)]) == 2
+    assert f"http://127.0.0.1:{port} is in use by another server; choose another --port." in capsys.readouterr().err
+
+
+def test_a_server_starts_says_so_serves_drains_and_ends_cleanly(start, folder):
+    """One process for the whole life: card, readiness, an open request at SIGTERM, and exit status 0."""
+    server = start(folder, "--port", free_port(), "--api-key", "k", env={"JAXEMBED_SERVED_MODEL_NAME": "tiny,alias"})
+    url = server.wait_ready()
+    headers = {"authorization": "Bearer k"}
+    assert "tiny, alias: BERT" in server.output
+    assert "programs compiled" in server.output
+    httpx.get(f"{url}/health", headers={"x-request-id": "look-for-me"})
+    assert [card["id"] for card in httpx.get(f"{url}/v1/models", headers=headers).json()["data"]] == ["tiny", "alias"]
+    assert httpx.get(f"{url}/v1/models").status_code == 401
+    answers = []
+
+    def ask() -> None:
+        body = {"input": ["w9 w10 w11"] * 2000, "model": "tiny", "encoding_format": "base64"}
+        answers.append(httpx.post(f"{url}/v1/embeddings", json=body, headers=headers, timeout=60))
+
+    thread = threading.Thread(target=ask)
+    thread.start()
+    end = time.monotonic() + 10
+    while not httpx.get(f"{url}/load", headers=headers).json()["server_load"] and not answers and time.monotonic() < end:
+        time.sleep(0.001)
+    assert server.end() == 0
+    thread.join(60)
+    assert answers[0].status_code == 200
+    assert len(answers[0].json()["data"]) == 2000
+    assert re.search(r'INFO jaxembed.access: 127.0.0.1 "GET /health" 200 [\d.]+ ms look-for-me', server.output)
+    assert "draining" in server.output
+    assert "Traceback" not in server.output
+
+
+def test_it_listens_on_a_unix_socket_and_removes_it(start, folder, tmp_path):
+    path = str(tmp_path / "s.sock")
+    with socket.socket(socket.AF_UNIX) as stale:  # left behind by a server that was killed
+        stale.bind(path)
+    server = start(folder, "--uds", path)
+    assert server.wait_ready() == f"unix:{path}"
+    with httpx.Client(transport=httpx.HTTPTransport(uds=path)) as client:
+        assert client.post("http://x/v1/embeddings", json={"input": "w9"}).status_code == 200
+    assert server.end(signal.SIGINT) in (0, 130)
+    assert not os.path.exists(path)
+
+
+def test_it_speaks_tls(start, folder, tmp_path):
+    command = "openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=localhost -addext subjectAltName=IP:127.0.0.1"
+    files = ["-keyout", str(tmp_path / "key.pem"), "-out", str(tmp_path / "cert.pem")]
+    subprocess.run([*command.split(), *files], check=True, capture_output=True)
+    port = free_port()
+    server = start(
+        folder, "--port", port, "--ssl-keyfile", str(tmp_path / "key.pem"), "--ssl-certfile", str(tmp_path / "cert.pem")
+    )
+    assert server.wait_ready() == f"https://127.0.0.1:{port}"
+    trusted = ssl.create_default_context(cafile=str(tmp_path / "cert.pem"))
+    assert httpx.get(f"https://127.0.0.1:{port}/health", verify=trusted).status_code == 200
+    assert server.end() == 0
