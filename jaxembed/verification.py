@@ -79,8 +79,10 @@ def against_reference(engine: Engine, folder: Path, python: Path) -> Comparison:
         # No pipeline of sentence-transformers: the states of the two texts are what can be compared.
         ours = np.concatenate(list(engine.run([Text(one) for one in walked], kind="hidden")))
         theirs = np.concatenate([arrays[f"hidden-{number}"] for number in range(len(walked))])
-    layers = [_layers(engine, one, arrays, number) for number, one in enumerate(walked)]
-    worst = [(name, max(each[place][1] for each in layers)) for place, (name, _) in enumerate(layers[0])]
+    worst: list[tuple[str, float]] = []
+    if "hidden-0" in arrays:
+        layers = [_layers(engine, one, arrays, number) for number, one in enumerate(walked)]
+        worst = [(name, max(each[place][1] for each in layers)) for place, (name, _) in enumerate(layers[0])]
     return Comparison(versions, len(texts) if "vectors" in arrays else len(walked), _kind(engine), figures(ours, theirs), worst)
 
 

@@ -1,6 +1,7 @@
 """`jaxembed verify` against the real libraries."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from jaxembed.engine import Engine
 from jaxembed.errors import ParityError
 from jaxembed.verification import against_reference
 
+GOLDENS = Path(__file__).parent.parent / "goldens"
 pytestmark = pytest.mark.parity
 
 
@@ -23,6 +25,13 @@ def test_models_are_verified_layer_by_layer(name, checkpoint):
     assert found.first_departure is None
     assert len(found.layers) == 4
     assert 0 < max(difference for _, difference in found.layers) < 1e-5
+
+
+def test_static_embeddings_have_vectors_and_no_layers(checkpoint):
+    folder = checkpoint(next(path.stem for path in sorted(GOLDENS.glob("static-sentence*.json"))))
+    found = against_reference(Engine.load(str(folder)), folder, REFERENCE)
+    found.check()
+    assert not found.layers
 
 
 def test_the_layer_whose_weights_differ_is_the_first_that_departs(checkpoint):
