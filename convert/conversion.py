@@ -154,7 +154,7 @@ def _recorded(
     """Returns the vectors of the fixed texts in float32, and what rounding to `dtype` changes in them."""
     ids = found.tokenizer.encode(list(TEXTS), max_length=found.max_length)
     texts = [Text(one, normalise=bool(found.recipe.normalise)) for one in ids]
-    width = found.recipe.width(found.config.width)
+    width = found.width
     exact = streamed_vectors(graph, state, listed, texts, width, int8=False, dtype=np.float32)
     if dtype in ("auto", "float32"):
         return exact, None
