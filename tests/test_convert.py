@@ -84,7 +84,7 @@ def test_a_converted_model_gives_the_same_vectors(name, checkpoint, tmp_path):
     for path in folder.rglob("*"):
         path.unlink() if path.is_file() else None
     np.testing.assert_array_equal(vectors(tmp_path / "out"), expected)
-    assert SentenceTransformer(str(tmp_path / "out")).encode(TEXTS).shape == expected.shape
+    assert SentenceTransformer(str(tmp_path / "out")).get_embedding_dimension() == expected.shape[1]
     # Stacked, the other way that leaves are restored, through Orbax.
     model = load(str(tmp_path / "out"), per_layer=False)
     texts = [conversion.Text(ids) for ids in model.tokenizer.encode(TEXTS)]
@@ -139,8 +139,9 @@ def test_dtypes_are_kept_or_turned_as_asked(checkpoint, tmp_path):
     for kind in (np.float16, ml_dtypes.bfloat16):
         save_file({name: tensor.astype(kind) for name, tensor in tensors.items()}, folder / "model.safetensors")
         made = convert(str(folder), tmp_path / f"kept-{np.dtype(kind).name}")
-        assert made.arrays["backbone.embeddings.words"].dtype == np.dtype(kind).name
-        np.testing.assert_array_equal(vectors(tmp_path / f"kept-{np.dtype(kind).name}"), vectors(folder))
+        assert {array.dtype for path, array in made.arrays.items() if path.startswith("backbone.")} == {np.dtype(kind).name}
+        words = store.read(tmp_path / f"kept-{np.dtype(kind).name}" / ARRAYS, "backbone.embeddings.words")
+        assert words.tobytes() == tensors["embeddings.word_embeddings.weight"].astype(kind).tobytes()
 
 
 @pytest.mark.usefixtures("unrecorded")
