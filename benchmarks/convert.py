@@ -150,7 +150,10 @@ def run_child(what: str, *arguments: str) -> None:
     else:
         convert(Path(arguments[0]), Path(arguments[1]))
     used = resource.getrusage(resource.RUSAGE_SELF)
-    print(json.dumps({"peak_bytes": used.ru_maxrss * 1024, "processor_seconds": used.ru_utime + used.ru_stime}))
+    # Not ru_maxrss, which a process inherits from the one that started it.
+    status = Path("/proc/self/status").read_text()
+    peak = next(int(line.split()[1]) * 1024 for line in status.splitlines() if line.startswith("VmHWM"))
+    print(json.dumps({"peak_bytes": peak, "processor_seconds": used.ru_utime + used.ru_stime}))
 
 
 def main() -> None:

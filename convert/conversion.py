@@ -9,9 +9,10 @@ import hashlib
 import json
 import os
 import shutil
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -26,13 +27,16 @@ from jaxembed.convert.parameters import Parameter, declare, layouts, open_parame
 from jaxembed.convert.parity import TEXTS, figures
 from jaxembed.convert.streamed import streamed_vectors
 from jaxembed.convert.weights import each_part
-from jaxembed.errors import InputError
+from jaxembed.errors import CheckpointError, InputError, JaxEmbedError
+from jaxembed.files import read_json
 from jaxembed.loading import Description, describe
 from jaxembed.quantised import Quantised
 
 DTYPES = ("auto", "float32", "bfloat16", "int8")
 # Files beside the weights that loading reads, in any folder of the checkpoint.
 _SMALL = ("*.json", "*.txt", "*.model", "*.jinja")
+# What is read at once for a digest; small enough to stay in a processor's cache.
+_BLOCK = 1 << 18
 _SKIPPED = ("onnx", "openvino", "coreml", ARRAYS)
 
 Progress = Callable[[int], None]
@@ -63,9 +67,8 @@ def convert(
     graph, state, summed = declare(found.family, found.config, recipe.heads, recipe.modes, include_prompt=recipe.include_prompt)
     opened = open_parameters(found.family, found.config, recipe.heads, found.folder, state, summed)
     small = small_files(found.folder)
-    with beside(out) as folder, ThreadPoolExecutor(1, thread_name_prefix="jaxembed-digest") as digester:
-        digests = digester.submit(_digests, found.folder, [*small, *opened.files])
-        arrays = _write_arrays(folder / ARRAYS, opened.parameters, dtype, progress, digests)
+    with beside(out) as folder, _digesting(found.folder, [*small, *opened.files]) as digests:
+        arrays = _write_arrays(folder / ARRAYS, opened.parameters, dtype, progress)
         for path in small:
             copy_file(path, folder / path.relative_to(found.folder))
         config = merged_config(found.config_json, found.config)
@@ -78,6 +81,7 @@ def convert(
             layout=opened.layout,
             dtype=dtype,
             versions=manifest.versions(),
+            config=own_config(found),
             arrays=arrays,
             fingerprint=manifest.fingerprint(arrays),
             vectors=manifest.encoded(TEXTS, vectors),
@@ -85,6 +89,12 @@ def convert(
         )
         made.write(folder)
     return made
+
+
+def own_config(found: Description) -> dict[str, Any] | None:
+    """Returns a checkpoint's own config.json, without overrides but with its adapter told as merged; None if it has none."""
+    own = read_json(found.folder / "config.json")
+    return None if own is None else merged_config(own, found.config)
 
 
 def stored_type(parameter: Parameter, dtype: str) -> np.dtype:
@@ -97,7 +107,7 @@ def stored_type(parameter: Parameter, dtype: str) -> np.dtype:
 
 
 def _write_arrays(
-    folder: Path, listed: Sequence[Parameter], dtype: str, progress: Callable[[int], Any] | None, digests: "Future[Any]"
+    folder: Path, listed: Sequence[Parameter], dtype: str, progress: Callable[[int], Any] | None
 ) -> dict[str, StoredArray]:
     """Writes all parameters; a quantised one becomes two arrays, `path.q` and `path.scale`."""
     total = 0
@@ -110,11 +120,8 @@ def _write_arrays(
             axes[path] = letters
             total += arrays[path].size * kind.itemsize
     _check_room(folder.parent, total)
-    if progress is None:
+    with nullcontext(tick[0]) if progress is None else progress(total) as tick[0]:
         store.write(folder, arrays)
-    else:
-        with progress(total) as tick[0]:
-            store.write(folder, arrays)
     return {
         path: StoredArray(pieces.shape, pieces.dtype.name, axes[path], pieces.stacked, pieces.digest)
         for path, pieces in arrays.items()
@@ -123,19 +130,28 @@ def _write_arrays(
 
 def _parts(
     parameter: Parameter, dtype: str
-) -> Iterator[tuple[str, tuple[str, ...], tuple[int, ...], np.dtype, Callable[[], Iterator[np.ndarray]]]]:
+) -> Iterator[tuple[str, tuple[str, ...], tuple[int, ...], np.dtype, Callable[[], Iterator[Any]]]]:
     """Yields path, axes, shape, type and pieces of each array that a parameter is stored as."""
     kind = stored_type(parameter, dtype)
     if dtype != "int8" or parameter.summed is None:
-        yield parameter.path, parameter.axes, parameter.shape, kind, partial(parameter.pieces, kind, int8=False)  # type: ignore[misc]
+        yield parameter.path, parameter.axes, parameter.shape, kind, partial(parameter.pieces, kind, int8=False)
         return
     layers = parameter.shape[:1]
     shape = parameter.shape[1:]
     outline = Quantised(np.empty(shape, np.int8), np.empty(shape[parameter.summed :], np.float32))
     letters = each_part(outline, parameter.axes[1:], lambda part, axes: axes)
 
+    scales: list[np.ndarray] = []
+
     def each(name: str) -> Iterator[np.ndarray]:
-        return (getattr(piece, name) for piece in parameter.pieces(kind, int8=True))
+        # The scales are small and come with the matrices, which are written first.
+        if name == "scale" and len(scales) == len(parameter.reads):
+            yield from scales
+            return
+        for piece in parameter.pieces(kind, int8=True):
+            assert isinstance(piece, Quantised)
+            scales.append(piece.scale)
+            yield getattr(piece, name)
 
     for name in ("q", "scale"):
         part = getattr(outline, name)
@@ -154,7 +170,7 @@ def _recorded(
     """Returns the vectors of the fixed texts in float32, and what rounding to `dtype` changes in them."""
     ids = found.tokenizer.encode(list(TEXTS), max_length=found.max_length)
     texts = [Text(one, normalise=bool(found.recipe.normalise)) for one in ids]
-    width = found.recipe.width(found.config.width)
+    width = found.width
     exact = streamed_vectors(graph, state, listed, texts, width, int8=False, dtype=np.float32)
     if dtype in ("auto", "float32"):
         return exact, None
@@ -196,6 +212,8 @@ def beside(out: Path) -> Iterator[Path]:
             yield folder
             folder.rename(out)
         except OSError as error:
+            if isinstance(error, JaxEmbedError):
+                raise
             raise InputError(f"{out} cannot be written: {error.strerror or error}.") from None
         finally:
             shutil.rmtree(folder, ignore_errors=True)
@@ -227,13 +245,32 @@ def _check_room(folder: Path, needed: int) -> None:
         raise InputError(f"{folder.parent} has {free / 1e9:,.1f} GB free, and the arrays need {needed / 1e9:,.1f} GB.")
 
 
-def _digests(folder: Path, files: Sequence[Path]) -> dict[str, str]:
-    """Returns the sha256 of each file by its name within the folder."""
-    found: dict[str, str] = {}
-    for path in files:
-        with path.open("rb") as file:
-            found[path.relative_to(folder).as_posix()] = hashlib.file_digest(file, "sha256").hexdigest()
-    return found
+@contextmanager
+def _digesting(folder: Path, files: Sequence[Path]) -> Iterator["Future[dict[str, str]]"]:
+    """Computes the sha256 of files, by their names within the folder, beside what the block does; stops when it ends."""
+    stop = threading.Event()
+
+    def digests() -> dict[str, str]:
+        found = {path.relative_to(folder).as_posix(): _digest(path, stop) for path in files}
+        return dict(sorted(found.items()))
+
+    with ThreadPoolExecutor(1, thread_name_prefix="jaxembed-digest") as digester:
+        try:
+            yield digester.submit(digests)
+        finally:
+            stop.set()
+
+
+def _digest(path: Path, stop: threading.Event) -> str:
+    digest = hashlib.sha256()
+    block = bytearray(_BLOCK)
+    try:
+        with path.open("rb", buffering=0) as file:
+            while not stop.is_set() and (count := file.readinto(block)):
+                digest.update(memoryview(block)[:count])
+    except OSError as error:
+        raise CheckpointError(f"{path} cannot be read: {error.strerror}.") from None
+    return digest.hexdigest()
 
 
 def _revision(folder: Path) -> str | None:

@@ -8,9 +8,7 @@ from typing import Any
 import numpy as np
 
 from jaxembed.convert import rules
-from jaxembed.convert.adapters import merged_config
-from jaxembed.convert.conversion import beside, check_target, copy_file, small_files
-from jaxembed.convert.families import static
+from jaxembed.convert.conversion import beside, check_target, copy_file, own_config, small_files
 from jaxembed.convert.manifest import NAME, read_manifest
 from jaxembed.convert.parameters import DENSE, NORM, Opened, Parameter, declare, layouts, open_parameters, shapes
 from jaxembed.convert.reader import SINGLE
@@ -41,15 +39,12 @@ def export(source: str | None, out: Path, *, progress: Callable[[int], Any], **o
     count = 0
     with beside(out) as folder, progress(total) as tick:
         for place, tensors in _folders(found, listed, layouts(found.family)[opened.layout]):
-            (folder / place).mkdir(exist_ok=True)
+            (folder / place).mkdir(parents=True, exist_ok=True)
             count += write_safetensors(folder / place / SINGLE, tensors, room=room, tick=tick)
         for path in small_files(found.folder):
             if path != found.folder / NAME:
                 copy_file(path, folder / path.relative_to(found.folder))
-        # Weights of 8 bits have been multiplied by their scales.
-        config = merged_config(found.config_json, found.config)
-        config = {key: value for key, value in config.items() if key not in ("quantization_config", static.KEY)}
-        (folder / "config.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
+        _write_config(found, folder / "config.json")
     return count
 
 
@@ -74,6 +69,16 @@ def write_safetensors(
         file.seek(8)
         file.write(text)
     return len(header) - 1
+
+
+def _write_config(found: Description, path: Path) -> None:
+    """Writes the config of the checkpoint as it was, but for the scales and adapters that its weights have in them now."""
+    manifest = read_manifest(found.folder)
+    config = own_config(found) if manifest is None else manifest.config
+    path.unlink(missing_ok=True)
+    if config is not None:
+        plain = {key: value for key, value in config.items() if key != "quantization_config"}
+        path.write_text(json.dumps(plain, indent=2) + "\n", encoding="utf-8")
 
 
 def _opened(found: Description) -> Opened:

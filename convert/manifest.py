@@ -42,9 +42,10 @@ class Manifest:
     """The content of `manifest.json`.
 
     source: its name, its revision (None for a folder), and the sha256 of each of its files. rules: a digest of the family's
-    weight rules. layout: which of them the source's names followed. dtype: what was asked for. fingerprint: of all arrays.
-    vectors: what the source gives in float32 for fixed texts. cost: what the dtype costs on those texts, None where nothing
-    was rounded. parity: figures against the reference library, where they were asked for.
+    weight rules. layout: which of them the source's names followed. dtype: what was asked for. config: the source's own
+    config.json, without overrides, None if it has none. fingerprint: of all arrays. vectors: what the source gives in float32
+    for fixed texts. cost: what the dtype costs on those texts, None where nothing was rounded. parity: figures against the
+    reference library, where they were asked for.
     """
 
     source: Mapping[str, Any]
@@ -53,23 +54,25 @@ class Manifest:
     layout: int
     dtype: str
     versions: Mapping[str, str]
+    config: Mapping[str, Any] | None
     arrays: Mapping[str, StoredArray]
     fingerprint: str
     vectors: Mapping[str, Any]
     cost: Mapping[str, float] | None = None
-    parity: Mapping[str, float] | None = None
+    parity: Mapping[str, Any] | None = None
 
     def write(self, folder: Path) -> None:
-        """Writes `manifest.json`."""
+        """Writes `manifest.json`; one that is there already is replaced whole."""
         content = {"format": FORMAT, **asdict(self)}
-        (folder / NAME).write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+        (folder / f".{NAME}").write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+        (folder / f".{NAME}").replace(folder / NAME)
 
     def recorded(self) -> tuple[list[str], np.ndarray]:
         """Returns the fixed texts and the float32 vectors [n, e] that the source gives for them."""
         raw = base64.b64decode(self.vectors["float32"])
         return list(self.vectors["texts"]), np.frombuffer(raw, "<f4").reshape(len(self.vectors["texts"]), -1)
 
-    def with_parity(self, figures: Mapping[str, float]) -> "Manifest":
+    def with_parity(self, figures: Mapping[str, Any]) -> "Manifest":
         """Returns this manifest with the figures of a comparison."""
         return replace(self, parity=dict(figures))
 

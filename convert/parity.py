@@ -12,6 +12,18 @@ TEXTS = (
     "a",
 )
 
+# What a comparison with a reference library adds to them.
+MORE_TEXTS = (
+    *TEXTS,
+    "How do I cancel my subscription before the trial ends?",
+    "Order 66: 3.14159 kg at -40 °C on 2024-02-29, ref. #A-17/b.",
+    "  two  spaces\tand a tab ",
+    "Привет, мир! مرحبا بالعالم",
+    "supercalifragilisticexpialidocious",
+    "Follow the white rabbit. " * 12,
+    "The committee adjourned without a vote, and nobody was surprised. " * 40,
+)
+
 
 def figures(vectors: np.ndarray, expected: np.ndarray) -> dict[str, float]:
     """Returns how vectors [n, e] differ from the expected ones.

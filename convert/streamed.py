@@ -16,6 +16,7 @@ from jaxembed import batching
 from jaxembed.batching import Table, Text
 from jaxembed.convert.parameters import Parameter, fill
 from jaxembed.kernels_pallas import Choice, Choices
+from jaxembed.layers import layers_seen
 from jaxembed.packed import Packed
 
 # One small row for all the texts.
@@ -39,13 +40,14 @@ def streamed_vectors(
     graph, state: what `parameters.declare` gives. int8, dtype: how the parameters of the backbone are rounded before they
     are used; all products are computed in float32.
     """
-    leaves: dict[str, Any] = {}
-    for parameter in parameters:
-        kind = dtype if parameter.in_backbone else np.float32
-        leaves[parameter.path] = _OnDemand(parameter, kind, int8) if parameter.stacked else _piece(parameter, 0, kind, int8)
-    embedder = nnx.merge(graph, fill(state, leaves))
     vectors = np.zeros((len(texts), width), np.float32)
-    with jax.default_matmul_precision("highest"):
+    with layers_seen() as seen, jax.default_matmul_precision("highest"):
+        leaves: dict[str, Any] = {}
+        for parameter in parameters:
+            kind = dtype if parameter.in_backbone else np.float32
+            one = (parameter, kind, int8)
+            leaves[parameter.path] = _OnDemand(*one, seen) if parameter.stacked else _piece(*one, 0)
+        embedder = nnx.merge(graph, fill(state, leaves))
         for row in batching.plan([len(text.ids) for text in texts], _ROWS):
             fields = map(jnp.asarray, batching.arrays(row, texts, row.shape, width))
             found = np.asarray(embedder.embed(Packed(*fields, cell=row.shape.cell), _CHOICES))
@@ -58,17 +60,21 @@ class _OnDemand(tuple):
 
     __slots__ = ()
 
-    def __new__(cls, parameter: Parameter, dtype: Any, int8: bool) -> "_OnDemand":
-        return super().__new__(cls, [(parameter, index, dtype, int8) for index in range(parameter.shape[0])])
+    def __new__(cls, parameter: Parameter, dtype: Any, int8: bool, seen: list[jax.Array]) -> "_OnDemand":
+        return super().__new__(cls, [(seen, parameter, dtype, int8, index) for index in range(parameter.shape[0])])
 
     def __getitem__(self, index: Any) -> Any:
-        return _piece(*super().__getitem__(index))
+        seen, *one = super().__getitem__(index)
+        # Without this the host would read layers far ahead of the device, which works behind its back.
+        if seen:
+            seen[-1].block_until_ready()
+        return _piece(*one)
 
 
-def _piece(parameter: Parameter, index: int, dtype: Any, int8: bool) -> Any:
+def _piece(parameter: Parameter, dtype: Any, int8: bool, index: int) -> Any:
     """One piece on the device, rounded to `dtype` and widened to float32 again."""
 
     def wide(part: np.ndarray) -> jax.Array:
-        return jnp.asarray(part if part.dtype == np.int8 else part.astype(np.float32))
+        return jnp.asarray(part if part.dtype == np.int8 else part.astype(np.float32, copy=False))
 
     return jax.tree.map(wide, parameter.piece(index, dtype, int8=int8))

@@ -28,6 +28,10 @@ class UnsupportedModelError(CheckpointError):
     """The checkpoint asks for something that jaxembed does not implement, named in the message."""
 
 
+class ParityError(JaxEmbedError, ValueError):
+    """The vectors of a model are not those that they should be."""
+
+
 class BackendError(JaxEmbedError, RuntimeError):
     """A forced kernel back end cannot serve the shape, or a program cannot be compiled."""
 

@@ -5,7 +5,9 @@ compute in float32 whatever the weights are.
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any
 
 import jax
@@ -151,9 +153,14 @@ def each_layer(layers: nnx.Module, x: Array, *shared: Any, choose: tuple[int, ..
     graph, state = nnx.split(layers)
     leaves = jax.tree.leaves(state, is_leaf=_is_unrolled)
     if _is_unrolled(leaves[0]):
+        seen = _seen.get()
+        if seen is not None and not seen:
+            seen.append(x)
         for i in range(len(leaves[0])):
             layer = nnx.merge(graph, jax.tree.map(lambda leaf, i=i: leaf[i], state, is_leaf=_is_unrolled))
             x = layer(x, *(shared if choose is None else (*shared[:-1], shared[-1][choose[i]])))
+            if seen is not None:
+                seen.append(x)
         return x
 
     if choose is None or len(shared[-1]) == 1:
@@ -171,6 +178,23 @@ def each_layer(layers: nnx.Module, x: Array, *shared: Any, choose: tuple[int, ..
 
     x, _ = jax.lax.scan(step, x, (state, jnp.asarray(choose, jnp.int32)))
     return x
+
+
+_seen: ContextVar[list[Array] | None] = ContextVar("_seen", default=None)
+
+
+@contextmanager
+def layers_seen() -> Iterator[list[Array]]:
+    """Gives a list that `each_layer` fills, as long as the block lasts: what enters the first unrolled layer, what leaves each.
+
+    For comparing a model with another layer by layer. Not for scanned layers, whose states never leave the scan.
+    """
+    seen: list[Array] = []
+    token = _seen.set(seen)
+    try:
+        yield seen
+    finally:
+        _seen.reset(token)
 
 
 def _is_unrolled(leaf: Any) -> bool:

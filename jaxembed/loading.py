@@ -48,21 +48,26 @@ class Description:
     tokenizer: Tokenizer
     max_length: int
 
+    @property
+    def hidden_width(self) -> int:
+        """The width of the backbone's last hidden states."""
+        width: int = getattr(self.config, "output_width", self.config.width)
+        return width
+
+    @property
+    def width(self) -> int:
+        """The dimensions of a vector."""
+        return self.recipe.width(self.hidden_width)
+
 
 @dataclass(frozen=True)
 class Model(Description):
-    """A checkpoint in memory.
-
-    graph, state: the split `pooling.Embedder`, its arrays on the default device. hidden_width: of the backbone; width: of a
-    vector.
-    """
+    """A checkpoint in memory: the split `pooling.Embedder`, its arrays on the default device."""
 
     graph: Any
     state: Any
     dtype: Any
     vocab_size: int
-    hidden_width: int
-    width: int
 
 
 class ConfigDict(dict[str, Any]):
@@ -128,15 +133,12 @@ def load(
         if found.family is ANY_DECODER:
             raise unsupported(found.config_json, f"its config reads like a Llama's, its tensors do not: {error}") from None
         raise
-    hidden_width = getattr(found.config, "output_width", found.config.width)
     return Model(
         **vars(found),
         graph=graph,
         state=state,
         dtype=kind,
         vocab_size=found.config.vocabulary,
-        hidden_width=hidden_width,
-        width=found.recipe.width(hidden_width),
     )
 
 

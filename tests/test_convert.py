@@ -14,7 +14,7 @@ import pytest
 from reference import pickled, tiny
 from safetensors.numpy import load_file, save_file
 
-from jaxembed import LLM, SentenceTransformer
+from jaxembed import LLM, PoolingParams, SentenceTransformer
 from jaxembed.cli import main
 from jaxembed.convert import conversion, store
 from jaxembed.convert.conversion import convert
@@ -108,7 +108,7 @@ def test_a_converted_model_gives_the_same_vectors(name, checkpoint, tmp_path):
     for path in folder.rglob("*"):
         path.unlink() if path.is_file() else None
     np.testing.assert_array_equal(vectors(tmp_path / "out"), expected)
-    assert SentenceTransformer(str(tmp_path / "out")).encode(TEXTS).shape == expected.shape
+    assert SentenceTransformer(str(tmp_path / "out")).get_embedding_dimension() == expected.shape[1]
     # Stacked, the other way that leaves are restored, through Orbax.
     model = load(str(tmp_path / "out"), per_layer=False)
     texts = [conversion.Text(ids) for ids in model.tokenizer.encode(TEXTS)]
@@ -163,8 +163,9 @@ def test_dtypes_are_kept_or_turned_as_asked(checkpoint, tmp_path):
     for kind in (np.float16, ml_dtypes.bfloat16):
         save_file({name: tensor.astype(kind) for name, tensor in tensors.items()}, folder / "model.safetensors")
         made = convert(str(folder), tmp_path / f"kept-{np.dtype(kind).name}")
-        assert made.arrays["backbone.embeddings.words"].dtype == np.dtype(kind).name
-        np.testing.assert_array_equal(vectors(tmp_path / f"kept-{np.dtype(kind).name}"), vectors(folder))
+        assert {array.dtype for path, array in made.arrays.items() if path.startswith("backbone.")} == {np.dtype(kind).name}
+        words = store.read(tmp_path / f"kept-{np.dtype(kind).name}" / ARRAYS, "backbone.embeddings.words")
+        assert words.tobytes() == tensors["embeddings.word_embeddings.weight"].astype(kind).tobytes()
 
 
 @pytest.mark.usefixtures("unrecorded")
@@ -283,6 +284,7 @@ def _config(**changes):
         ("qwen2", _config(rope_parameters={"rope_type": "spiral"}), ["rope type 'spiral' is not supported"]),
         ("bert", _config(hidden_act="snake"), ["the activation 'snake'"]),
         ("bert", _config(is_decoder=True), ["is_decoder"]),
+        ("qwen2", _config(clip_qkv=8.0), ["clip_qkv"]),
         ("bert", _config(architectures=["MambaModel"]), ["the architecture MambaModel is not supported"]),
         ("bert", _config(quantization_config={"quant_method": "awq"}), ["quantised by awq"]),
     ],
@@ -319,6 +321,22 @@ def test_a_place_that_cannot_be_written_is_one_sentence(checkpoint, tmp_path, ca
     monkeypatch.setattr(conversion.shutil, "disk_usage", lambda path: type("Usage", (), {"free": 10})())
     assert main(["convert", folder, str(tmp_path / "full")]) == 2
     assert "GB free, and the arrays need" in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("unrecorded")
+def test_a_hub_model_is_named_with_its_commit_and_overrides_stay_in_its_config(checkpoint, tmp_path, monkeypatch, capsys):
+    snapshot = tmp_path / "models--someone--model" / "snapshots" / "0123abc"
+    snapshot.parent.mkdir(parents=True)
+    checkpoint("backbone-qwen2").rename(snapshot)
+    monkeypatch.setattr("huggingface_hub.snapshot_download", lambda name, **_: str(snapshot))
+    out = tmp_path / "out"
+    assert main(["convert", "someone/model", str(out), "--hf-overrides", '{"is_matryoshka": true}']) == 0
+    assert "MB/s" in capsys.readouterr().err
+    made = read_manifest(out)
+    assert (made.source["name"], made.source["revision"]) == ("someone/model", "0123abc")
+    assert "is_matryoshka" not in made.config
+    (output,) = LLM(str(out)).embed("w8", use_tqdm=False, pooling_params=PoolingParams(dimensions=8))
+    assert len(output.outputs.embedding) == 8
 
 
 @pytest.mark.usefixtures("unrecorded")

@@ -37,6 +37,7 @@ FLOORS = {
     "jaxembed.scheduler": 5,
     "jaxembed.llm": 6,
     "jaxembed.sentence_transformer": 6,
+    "jaxembed.verification": 6,
     "jaxembed.cli": 7,
     "jaxembed.server": 7,
     "jaxembed": 8,

@@ -21,8 +21,6 @@ def describe(folder: Path) -> dict[str, Any] | None:
     What was found in its files stands under a key of ours, which a converted checkpoint keeps.
     """
     modules, own = read_json(folder / "modules.json", of=list) or [], read_json(folder / "config.json") or {}
-    if own.get("architectures") == ["StaticEmbedding"]:
-        return None  # a converted checkpoint, whose config.json is what this returned
     first = modules[0] if modules and isinstance(modules[0], Mapping) else {}
     if not str(first.get("type")).endswith(".StaticEmbedding") and own.get("model_type") != "model2vec":
         return None

@@ -13,6 +13,7 @@ _COMMANDS = {
     "serve": "the model over HTTP, for the clients of OpenAI, Cohere, vLLM and TEI",
     "score": "how similar texts are to a query",
     "convert": "a checkpoint into a folder that restores at once, or back",
+    "verify": "whether a model gives the vectors that it should",
     "info": "what a checkpoint's files say, and which file says it",
     "doctor": "what this machine will run, checked",
 }

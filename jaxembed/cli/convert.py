@@ -2,12 +2,15 @@
 
 import argparse
 import os
-import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from jaxembed.cli.options import add_model_arguments
 from jaxembed.cli.progress import byte_progress
 from jaxembed.errors import InputError
+
+if TYPE_CHECKING:
+    from jaxembed.convert.manifest import Manifest
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -20,6 +23,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         choices=["auto", "float32", "bfloat16", "int8"],
         help="auto keeps each tensor's own; int8 quantises the layers' matrices and prints what it costs (default: auto)",
     )
+    parser.add_argument("--verify", action="store_true", help="compare the result as `jaxembed verify` does, and record it")
+    parser.add_argument("--reference", metavar="PYTHON", type=Path, help="for --verify: one that has sentence-transformers")
     parser.add_argument("--export-hf", action="store_true", help="write a Hugging Face checkpoint instead, from either kind")
 
 
@@ -44,4 +49,16 @@ def run(arguments: argparse.Namespace) -> None:
     made = convert(arguments.model, arguments.out, dtype=arguments.dtype, progress=byte_progress, **where)
     print(f"{arguments.out}: {made.family}, {len(made.arrays)} arrays, fingerprint {made.fingerprint[:16]}")
     if made.cost is not None:
-        print(f"what {made.dtype} costs, against float32: {described(made.cost)}", file=sys.stdout)
+        print(f"what {made.dtype} costs, against float32: {described(made.cost)}")
+    if arguments.verify:
+        _verify(arguments.out, made, arguments.reference)
+
+
+def _verify(out: Path, made: "Manifest", python: Path | None) -> None:
+    """Compares the new folder and records the figures in its manifest."""
+    from jaxembed.cli.verify import compared, show
+    from jaxembed.engine import Engine
+
+    comparison = compared(Engine.load(str(out), dtype="float32"), out, made, python)
+    made.with_parity({"against": comparison.against, **comparison.figures}).write(out)
+    show(comparison)

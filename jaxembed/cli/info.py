@@ -3,6 +3,7 @@
 import argparse
 import math
 import os
+from pathlib import Path
 from typing import Any
 
 from jaxembed.cli.options import add_model_arguments
@@ -15,7 +16,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Prints each fact with the file it came from. Reads no weights, only their shapes."""
-    from jaxembed.convert.reader import Checkpoint
     from jaxembed.loading import describe
 
     found = describe(
@@ -26,8 +26,7 @@ def run(arguments: argparse.Namespace) -> None:
         token=os.environ.get("HF_TOKEN"),
     )
     config = found.config
-    weights = Checkpoint(found.folder / getattr(config, "place", ""))
-    count = sum(math.prod(weights.shape(name)) for name in weights)
+    count, tensors, source = _weights(found.folder / getattr(found.config, "place", ""), found.folder)
     recipe = found.recipe
     architecture = ", ".join(found.config_json.get("architectures") or [str(found.config_json.get("model_type"))])
     facts = {
@@ -35,8 +34,8 @@ def run(arguments: argparse.Namespace) -> None:
         "family": (f"{found.family.name} ({architecture})", "config.json"),
         "layers": _layers(config),
         "vocabulary": (f"{config.vocabulary:,} tokens", "config.json"),
-        "weights": (f"{count:,} numbers in {len(list(weights))} tensors", weights.files[0].name),
-        "dimensions": (f"{recipe.width(getattr(config, 'output_width', config.width))}", ""),
+        "weights": (f"{count:,} numbers in {tensors}", source),
+        "dimensions": (f"{found.width}", ""),
         "max_model_len": (f"{found.max_length} tokens", ""),
         **recipe.facts,
     }
@@ -52,3 +51,17 @@ def _layers(config: Any) -> tuple[str, str]:
     if not hasattr(config, "layers"):
         return "none", ""
     return f"{config.layers}, {config.heads} heads, width {config.width}", "config.json"
+
+
+def _weights(place: Path, folder: Path) -> tuple[int, str, str]:
+    """Returns how many numbers there are, in how many tensors or arrays, and where that is said."""
+    from jaxembed.convert.manifest import NAME, read_manifest
+    from jaxembed.convert.reader import Checkpoint
+
+    manifest = read_manifest(folder)
+    if manifest is not None:
+        arrays = manifest.arrays.values()
+        kinds = ", ".join(sorted({array.dtype for array in arrays}))
+        return sum(math.prod(array.shape) for array in arrays), f"{len(arrays)} arrays ({kinds})", NAME
+    weights = Checkpoint(place)
+    return sum(math.prod(weights.shape(name)) for name in weights), f"{len(list(weights))} tensors", weights.files[0].name

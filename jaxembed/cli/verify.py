@@ -1,0 +1,105 @@
+"""`jaxembed verify`: whether a model gives the vectors that it should."""
+
+import argparse
+import os
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from jaxembed.cli.options import add_model_arguments
+from jaxembed.errors import InputError
+
+if TYPE_CHECKING:
+    from jaxembed.convert.manifest import Manifest
+    from jaxembed.verification import Comparison
+
+# Where `make parity` puts the reference libraries.
+REFERENCE = Path(".venv-reference/bin/python")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds this command's arguments."""
+    add_model_arguments(parser, positional=True)
+    parser.add_argument(
+        "--reference",
+        metavar="PYTHON",
+        type=Path,
+        help=f"one that has sentence-transformers (default: {REFERENCE}, else this one, if they have it)",
+    )
+    parser.add_argument("--dtype", default="float32", help="what to run the model in: float32 or bfloat16 (default: float32)")
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Compares and prints the figures. Raises `ParityError` if they are worse than the weights explain."""
+    from jaxembed.convert.manifest import read_manifest
+    from jaxembed.engine import Engine
+    from jaxembed.verification import check_arrays
+
+    where = {"revision": arguments.revision, "hf_overrides": arguments.hf_overrides, "token": os.environ.get("HF_TOKEN")}
+    engine = Engine.load(arguments.model, dtype=arguments.dtype, max_model_len=arguments.max_model_len, **where)
+    folder = engine.model.folder
+    manifest = read_manifest(folder)
+    if manifest is not None:
+        check_arrays(folder, manifest)
+        print(f"arrays     {len(manifest.arrays)}, all as they were written (fingerprint {manifest.fingerprint[:16]})")
+    show(compared(engine, folder, manifest, arguments.reference))
+
+
+def compared(engine: Any, folder: Path, manifest: "Manifest | None", python: Path | None) -> "Comparison":
+    """Returns the comparison with the reference if there is one and it has something to read, else with the record.
+
+    Raises `InputError` if there is neither.
+    """
+    from jaxembed.verification import against_record, against_reference, check_source
+
+    source: Path | None = folder
+    if manifest is not None:
+        source = _source(manifest)
+        source = source if source is not None and check_source(source, manifest) else None
+    chosen = python or _default_reference()
+    if chosen is not None and source is not None:
+        return against_reference(engine, source, chosen)
+    if python is not None:
+        raise InputError(
+            f"the checkpoint that {folder} was converted from is not to be found as it was; leave out --reference."
+        )
+    if manifest is None:
+        raise InputError(
+            "there is nothing to compare with: no Python with sentence-transformers (name one with --reference), and no "
+            "vectors that a conversion recorded."
+        )
+    return against_record(engine, manifest)
+
+
+def show(comparison: "Comparison") -> None:
+    """Prints a comparison, and raises `ParityError` if it failed."""
+    from jaxembed.convert.parity import described
+    from jaxembed.verification import DEPARTS
+
+    print(f"against    {comparison.against}")
+    print(f"vectors    {comparison.texts} texts, {comparison.kind} weights: {described(comparison.figures)}")
+    for name, difference in comparison.layers:
+        print(f"           {name:<16} differs by {difference:.1e} of its norm")
+    if comparison.layers:
+        first, limit = comparison.first_departure, DEPARTS[comparison.kind]
+        print(f"layers     {f'{first} is the first that departs' if first else 'none departs'} (more than {limit:.0e})")
+    comparison.check()
+
+
+def _default_reference() -> Path | None:
+    import sys
+
+    if REFERENCE.is_file():
+        return REFERENCE
+    return Path(sys.executable) if find_spec("sentence_transformers") and find_spec("torch") else None
+
+
+def _source(manifest: "Manifest") -> Path | None:
+    """Returns the folder that a conversion read, if it is on this machine; nothing is fetched."""
+    from jaxembed.errors import ModelNotFoundError
+    from jaxembed.loading import find_model
+
+    try:
+        return find_model(manifest.source["name"], revision=manifest.source["revision"], local_files_only=True)
+    except ModelNotFoundError:
+        return None

@@ -1,0 +1,181 @@
+"""Whether a model gives the vectors that it should: those of the reference library, or those that its conversion recorded."""
+
+import hashlib
+import json
+import subprocess
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+
+from jaxembed import batching
+from jaxembed.batching import Text
+from jaxembed.convert import reference as reference_script
+from jaxembed.convert.manifest import ARRAYS, Manifest
+from jaxembed.convert.parity import MORE_TEXTS, figures
+from jaxembed.engine import Engine
+from jaxembed.errors import CheckpointError, InputError, ParityError
+from jaxembed.layers import layers_seen
+from jaxembed.packed import Packed
+
+# A layer departs where the states that leave it differ by more than this share of their norm, by the kind of the weights.
+# float32 sums in another order come to some 1e-6 a layer, MiniLM in int8 to 4e-2; what is wrong comes to far more.
+DEPARTS = {"float32": 1e-4, "bfloat16": 3e-2, "int8": 1e-1}
+
+# What the vectors of each kind of weights must keep of the reference's: the smallest cosine.
+LEAST_COSINE = {"float32": 0.999999, "bfloat16": 0.9995, "int8": 0.98}
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What was compared and what came of it.
+
+    against: the reference in words. figures: those of `parity.figures`. layers: for what enters the first layer and what leaves
+    each, and last for the final states, its name and the relative difference, the largest over the texts. kind: what the
+    weights are.
+    """
+
+    against: str
+    texts: int
+    kind: str
+    figures: Mapping[str, float]
+    layers: Sequence[tuple[str, float]]
+
+    @property
+    def first_departure(self) -> str | None:
+        """The name of the first layer that departs, None if none does."""
+        return next((name for name, difference in self.layers if not difference <= DEPARTS[self.kind]), None)
+
+    def check(self) -> None:
+        """Raises `ParityError` if the vectors are further from the reference than their kind of weights explains."""
+        least = LEAST_COSINE[self.kind]
+        if not self.figures["cosine_min"] >= least:
+            where = f"; the first layer that departs is {self.first_departure}" if self.first_departure else ""
+            raise ParityError(
+                f"the vectors are not those of {self.against}: a cosine is {self.figures['cosine_min']:.6f}, and {self.kind} "
+                f"weights keep at least {least}{where}."
+            )
+
+
+def against_reference(engine: Engine, folder: Path, python: Path) -> Comparison:
+    """Compares an engine with the reference libraries, which another Python runs on the checkpoint in `folder`.
+
+    Raises `InputError` if that Python cannot.
+    """
+    model = engine.model
+    texts = list(MORE_TEXTS)
+    ids = model.tokenizer.encode(texts, max_length=engine.max_length)
+    walked = [ids[0], max(ids, key=len)]
+    arrays, versions = _ask(python, {"folder": str(folder.absolute()), "texts": texts, "ids": [one.tolist() for one in walked]})
+    ours = np.stack(list(engine.run([Text(one, normalise=bool(model.recipe.normalise)) for one in ids])))
+    theirs = arrays.get("vectors")
+    if theirs is None:
+        # No pipeline of sentence-transformers: the states of the two texts are what can be compared.
+        ours = np.concatenate(list(engine.run([Text(one) for one in walked], kind="hidden")))
+        theirs = np.concatenate([arrays[f"hidden-{number}"] for number in range(len(walked))])
+    worst: list[tuple[str, float]] = []
+    if "hidden-0" in arrays:
+        layers = [_layers(engine, one, arrays, number) for number, one in enumerate(walked)]
+        worst = [(name, max(each[place][1] for each in layers)) for place, (name, _) in enumerate(layers[0])]
+    return Comparison(versions, len(texts) if "vectors" in arrays else len(walked), _kind(engine), figures(ours, theirs), worst)
+
+
+def against_record(engine: Engine, manifest: Manifest) -> Comparison:
+    """Compares an engine with the float32 vectors that the conversion recorded from the source."""
+    texts, expected = manifest.recorded()
+    ids = engine.model.tokenizer.encode(texts, max_length=engine.max_length)
+    ours = list(engine.run([Text(one, normalise=bool(engine.model.recipe.normalise)) for one in ids]))
+    against = f"the vectors of {manifest.source['name']} that the conversion recorded"
+    return Comparison(against, len(texts), _kind(engine), figures(np.stack(ours), expected), ())
+
+
+def check_arrays(folder: Path, manifest: Manifest) -> None:
+    """Raises `CheckpointError` for the first array whose bytes are not those that were written."""
+    from jaxembed.convert import store
+
+    for path, array in manifest.arrays.items():
+        digest = hashlib.sha256()
+        for layer in range(array.shape[0]) if array.stacked else [None]:
+            digest.update(np.ascontiguousarray(store.read(folder / ARRAYS, path, layer)).reshape(-1).view(np.uint8))
+        if digest.hexdigest() != array.sha256:
+            raise CheckpointError(f"{folder} is damaged: the array {path} has changed; convert the checkpoint again.")
+
+
+def check_source(folder: Path, manifest: Manifest) -> bool:
+    """Returns whether a folder still holds the files that a conversion read."""
+    for name, expected in manifest.source["files"].items():
+        path = folder / name
+        if not path.is_file():
+            return False
+        with path.open("rb") as file:
+            if hashlib.file_digest(file, "sha256").hexdigest() != expected:
+                return False
+    return True
+
+
+def _ask(python: Path, request: Mapping[str, Any]) -> tuple[dict[str, np.ndarray], str]:
+    """Returns the arrays that the reference script gives, and the versions of what gave them."""
+    with tempfile.TemporaryDirectory() as scratch:
+        out = Path(scratch) / "out.npz"
+        command = [str(python), reference_script.__file__, str(out)]
+        try:
+            done = subprocess.run(command, input=json.dumps(request), capture_output=True, text=True, check=False)
+        except OSError as error:
+            raise InputError(f"the reference Python {python} cannot be run: {error.strerror}.") from None
+        if done.returncode:
+            last = done.stderr.strip().splitlines()[-1] if done.stderr.strip() else f"it ended with {done.returncode}"
+            raise InputError(f"the reference libraries of {python} do not take {request['folder']}: {last}")
+        with np.load(out) as arrays:
+            return dict(arrays), done.stdout.strip().splitlines()[-1]
+
+
+def _layers(engine: Engine, ids: np.ndarray, arrays: Mapping[str, np.ndarray], number: int) -> list[tuple[str, float]]:
+    """The relative difference of what enters the first layer, what leaves each, and the final states, for one text.
+
+    The reference may normalise what leaves the last layer before it tells it, so there the final states stand for it.
+    """
+    ours, final = _states(engine, ids)
+    found = []
+    for layer, states in enumerate(ours[:-1]):
+        theirs = arrays.get(f"layer-{number}-{layer}")
+        if theirs is not None and theirs.shape == states.shape:
+            found.append(("the embeddings" if layer == 0 else f"layer {layer}", _relative(states, theirs)))
+    last = f"layer {len(ours) - 1}" if ours else "the model"
+    return [*found, (last, _relative(final, arrays[f"hidden-{number}"]))]
+
+
+def _states(engine: Engine, ids: np.ndarray) -> tuple[list[np.ndarray], np.ndarray]:
+    """What enters the first layer and leaves each, empty where layers are scanned; and the final states. Each [n, d]."""
+    text = Text(ids)
+    (row,) = batching.plan([len(ids)], engine.table)
+    fields = tuple(map(jnp.asarray, batching.arrays(row, [text], row.shape, engine.model.width)))
+    leaves, tree = jax.tree.flatten(engine.model.state)
+
+    def run(leaves: Sequence[Any], fields: Sequence[Any]) -> tuple[list[Any], Any]:
+        embedder = nnx.merge(engine.model.graph, jax.tree.unflatten(tree, leaves))
+        with layers_seen() as seen:
+            final = embedder.hidden(Packed(*fields, cell=row.shape.cell), engine.choices)
+        return list(seen), final
+
+    with jax.default_matmul_precision("highest"):
+        seen, final = jax.jit(run)(leaves, fields)
+    start = row.starts[0]
+    return [np.asarray(states, np.float32)[start : start + len(ids)] for states in seen], np.asarray(final)[
+        start : start + len(ids)
+    ]
+
+
+def _relative(states: np.ndarray, expected: np.ndarray) -> float:
+    return float(np.linalg.norm(states - expected) / max(float(np.linalg.norm(expected)), 1e-30))
+
+
+def _kind(engine: Engine) -> str:
+    """What the weights are, the coarsest kind among them."""
+    kinds = {leaf.dtype.name for leaf in jax.tree.leaves(engine.model.state)}
+    return next((kind for kind in ("int8", "bfloat16") if kind in kinds), "float32")
