@@ -1,5 +1,5 @@
 # Each target does its own set-up on a bare machine; a second run starts at once.
-.PHONY: demo test check parity goldens bench clean
+.PHONY: demo test check parity goldens clients abuse bench clean
 
 demo: ## real embeddings of real text from a real model
 	@scripts/setup.sh product
@@ -24,10 +24,20 @@ goldens: ## draws tests/goldens anew from the real libraries
 	@scripts/setup.sh reference
 	@.venv-reference/bin/python tests/reference/write_goldens.py
 
+clients: ## the real client libraries, unmodified, against a running server
+	@scripts/setup.sh product
+	@scripts/setup.sh clients
+	@scripts/setup.sh clients-new
+	@.venv/bin/python -m pytest -m clients tests/clients
+
+abuse: ## four times the load that the server can take, for a minute
+	@scripts/setup.sh product
+	@.venv/bin/python -m pytest -m abuse tests/test_abuse.py
+
 bench: ## jaxembed and sentence-transformers in turn, on this machine
 	@scripts/setup.sh product
 	@scripts/setup.sh reference
 	@.venv/bin/python benchmarks/offline.py
 
-clean: ## removes both environments and all caches
-	rm -rf .venv .venv-reference build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
+clean: ## removes all environments and all caches
+	rm -rf .venv .venv-reference .venv-clients .venv-clients-new build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
