@@ -18,5 +18,9 @@ for folder in MOVED:
 setup(
     packages=packages,
     package_dir={f"jaxembed.{folder}": folder for folder in MOVED},
-    package_data={"jaxembed": ["py.typed"], "jaxembed.kernels_pallas": ["tiles.json"]},
+    package_data={
+        "jaxembed": ["py.typed"],
+        "jaxembed.kernels_pallas": ["tiles.json"],
+        "jaxembed.server": ["playground/*"],
+    },
 )

@@ -21,7 +21,7 @@ import numpy as np
 from jaxembed.batching import Text
 from jaxembed.convert import manifest, store
 from jaxembed.convert.manifest import ARRAYS, Manifest, StoredArray, read_manifest
-from jaxembed.convert.parameters import Parameter, declare, parameters
+from jaxembed.convert.parameters import Parameter, declare, layouts, open_parameters
 from jaxembed.convert.parity import TEXTS, figures
 from jaxembed.convert.streamed import streamed_vectors
 from jaxembed.convert.weights import each_part
@@ -60,19 +60,20 @@ def convert(
         raise InputError(f"{found.folder} is converted already; --export-hf turns it back into a Hugging Face checkpoint.")
     recipe = found.recipe
     graph, state, summed = declare(found.family, found.config, recipe.heads, recipe.modes, include_prompt=recipe.include_prompt)
-    listed, weight_files = parameters(found.family, found.config, recipe.heads, found.folder, state, summed)
+    opened = open_parameters(found.family, found.config, recipe.heads, found.folder, state, summed)
     small = small_files(found.folder)
     with beside(out) as folder, ThreadPoolExecutor(1, thread_name_prefix="jaxembed-digest") as digester:
-        digests = digester.submit(_digests, found.folder, [*small, *weight_files])
-        arrays = _write_arrays(folder / ARRAYS, listed, dtype, progress, digests)
+        digests = digester.submit(_digests, found.folder, [*small, *opened.files])
+        arrays = _write_arrays(folder / ARRAYS, opened.parameters, dtype, progress, digests)
         for path in small:
             copy_file(path, folder / path.relative_to(found.folder))
         (folder / "config.json").write_text(json.dumps(found.config_json, indent=2) + "\n", encoding="utf-8")
-        vectors, cost = _recorded(found, graph, state, listed, dtype)
+        vectors, cost = _recorded(found, graph, state, opened.parameters, dtype)
         made = Manifest(
             source={"name": found.name, "revision": _revision(found.folder), "files": digests.result()},
             family=found.family.name,
-            rules=manifest.digest_of_rules(found.family.load(found.family.rules)),
+            rules=manifest.digest_of_rules(layouts(found.family)),
+            layout=opened.layout,
             dtype=dtype,
             versions=manifest.versions(),
             arrays=arrays,

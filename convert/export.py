@@ -10,7 +10,7 @@ import numpy as np
 from jaxembed.convert import rules
 from jaxembed.convert.conversion import beside, check_target, copy_file, small_files
 from jaxembed.convert.manifest import NAME, read_manifest
-from jaxembed.convert.parameters import DENSE, NORM, Parameter, declare, parameters, shapes
+from jaxembed.convert.parameters import DENSE, NORM, Opened, Parameter, declare, layouts, open_parameters, shapes
 from jaxembed.convert.reader import SINGLE
 from jaxembed.convert.restoring import stored_parameters
 from jaxembed.convert.safetensors_files import NAMES
@@ -31,13 +31,14 @@ def export(source: str | None, out: Path, *, progress: Callable[[int], Any], **o
     """
     check_target(out)
     found = describe(source, **options)
-    listed = {parameter.path: parameter for parameter in _parameters(found)}
+    opened = _opened(found)
+    listed = {parameter.path: parameter for parameter in opened.parameters}
     total = sum(int(np.prod(parameter.shape)) * parameter.dtype.itemsize for parameter in listed.values())
     # Each tensor fills one piece at least.
     room = sum(len(parameter.reads) for parameter in listed.values())
     count = 0
     with beside(out) as folder, progress(total) as tick:
-        for place, tensors in _folders(found, listed):
+        for place, tensors in _folders(found, listed, layouts(found.family)[opened.layout]):
             (folder / place).mkdir(exist_ok=True)
             count += write_safetensors(folder / place / SINGLE, tensors, room=room, tick=tick)
         for path in small_files(found.folder):
@@ -72,18 +73,19 @@ def write_safetensors(
     return len(header) - 1
 
 
-def _parameters(found: Description) -> list[Parameter]:
+def _opened(found: Description) -> Opened:
     recipe = found.recipe
     _, state, summed = declare(found.family, found.config, recipe.heads, recipe.modes, include_prompt=recipe.include_prompt)
     manifest = read_manifest(found.folder)
     if manifest is not None:
-        return stored_parameters(found.folder, manifest, shapes(state), summed)
-    return parameters(found.family, found.config, recipe.heads, found.folder, state, summed)[0]
+        return Opened(stored_parameters(found.folder, manifest, shapes(state), summed), (), manifest.layout)
+    return open_parameters(found.family, found.config, recipe.heads, found.folder, state, summed)
 
 
-def _folders(found: Description, listed: Mapping[str, Parameter]) -> Iterator[tuple[str, Iterator[tuple[str, np.ndarray]]]]:
+def _folders(
+    found: Description, listed: Mapping[str, Parameter], table: rules.Table
+) -> Iterator[tuple[str, Iterator[tuple[str, np.ndarray]]]]:
     """Yields each folder that holds tensors, and them."""
-    table: rules.Table = found.family.load(found.family.rules)
     backbone = _Backbone({path.removeprefix("backbone."): one for path, one in listed.items() if one.in_backbone})
     yield "", rules.export(table, found.config, backbone)
     for number, head in enumerate(found.recipe.heads):

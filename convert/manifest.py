@@ -41,20 +41,21 @@ class StoredArray:
 class Manifest:
     """The content of `manifest.json`.
 
-    source: its name, its revision (None for a folder), and the sha256 of each of its files. rules: a digest of the weight rules
-    that were used. dtype: what was asked for. fingerprint: of all arrays. vectors: what the source gives in float32 for fixed
-    texts, None where it has no way to tell. cost: what the dtype costs on those texts, None where nothing was rounded. parity:
-    figures against the reference library, where they were asked for.
+    source: its name, its revision (None for a folder), and the sha256 of each of its files. rules: a digest of the family's
+    weight rules. layout: which of them the source's names followed. dtype: what was asked for. fingerprint: of all arrays.
+    vectors: what the source gives in float32 for fixed texts. cost: what the dtype costs on those texts, None where nothing
+    was rounded. parity: figures against the reference library, where they were asked for.
     """
 
     source: Mapping[str, Any]
     family: str
     rules: str
+    layout: int
     dtype: str
     versions: Mapping[str, str]
     arrays: Mapping[str, StoredArray]
     fingerprint: str
-    vectors: Mapping[str, Any] | None = None
+    vectors: Mapping[str, Any]
     cost: Mapping[str, float] | None = None
     parity: Mapping[str, float] | None = None
 
@@ -63,10 +64,8 @@ class Manifest:
         content = {"format": FORMAT, **asdict(self)}
         (folder / NAME).write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
 
-    def recorded(self) -> tuple[list[str], np.ndarray] | None:
+    def recorded(self) -> tuple[list[str], np.ndarray]:
         """Returns the fixed texts and the float32 vectors [n, e] that the source gives for them."""
-        if self.vectors is None:
-            return None
         raw = base64.b64decode(self.vectors["float32"])
         return list(self.vectors["texts"]), np.frombuffer(raw, "<f4").reshape(len(self.vectors["texts"]), -1)
 
@@ -101,9 +100,10 @@ def versions() -> dict[str, str]:
     return {name: version(name) for name in _PACKAGES}
 
 
-def digest_of_rules(table: rules.Table) -> str:
+def digest_of_rules(tables: Sequence[rules.Table]) -> str:
     """Returns a digest of how a family's tensors become parameters; it changes with the rules, and with nothing else."""
-    return hashlib.sha256("\n".join(sorted(map(repr, table.rules))).encode()).hexdigest()[:16]
+    lines = [f"{number} {rule!r}" for number, table in enumerate(tables) for rule in sorted(table.rules, key=repr)]
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:16]
 
 
 def fingerprint(arrays: Mapping[str, StoredArray]) -> str:

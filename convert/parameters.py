@@ -16,6 +16,7 @@ from flax import nnx
 
 from jaxembed.convert import rules
 from jaxembed.convert.reader import Checkpoint
+from jaxembed.convert.stored import in_order
 from jaxembed.errors import CheckpointError
 from jaxembed.heads import DenseHead, Head, LayerNormHead
 from jaxembed.layers import Heads, Linear, Merge
@@ -61,7 +62,7 @@ class Parameter:
             return value
         if int8 and self.summed is not None:
             return quantise(value, summed=self.summed)
-        return np.ascontiguousarray(value.astype(dtype, copy=False)).reshape(value.shape)
+        return in_order(value).reshape(value.shape).astype(dtype, copy=False)
 
     def pieces(self, dtype: Any, *, int8: bool) -> Iterator[np.ndarray | Quantised]:
         """Reads the pieces in turn."""
@@ -71,6 +72,21 @@ class Parameter:
     def in_backbone(self) -> bool:
         """Whether it is the backbone's; the heads stay float32, as the reference keeps them."""
         return self.path.startswith("backbone.")
+
+
+@dataclass(frozen=True)
+class Opened:
+    """A checkpoint's parameters, the files that hold them, and which of the family's layouts its names are (`layouts`)."""
+
+    parameters: list[Parameter]
+    files: tuple[Path, ...]
+    layout: int
+
+
+def layouts(family: Family) -> tuple[rules.Table, ...]:
+    """Returns the tables of a family: its own, then those with the names that other software gives the same tensors."""
+    table: rules.Table = family.load(family.rules)
+    return (table, *table.others)
 
 
 def declare(
@@ -102,33 +118,34 @@ def shapes(state: Any) -> dict[str, tuple[int, ...]]:
     return {_path(path): tuple(leaf.shape) for path, leaf in leaves}
 
 
-def parameters(
+def open_parameters(
     family: Family, config: Any, heads: Sequence[Head], folder: Path, state: Any, summed: dict[str, int]
-) -> tuple[list[Parameter], tuple[Path, ...]]:
-    """Returns every parameter of a checkpoint, and the files that hold them.
+) -> Opened:
+    """Returns every parameter of a checkpoint.
 
     state, summed: what `declare` gives. Raises `CheckpointError` for anything that does not fit, all in one message.
     """
     declared = shapes(state)
     checkpoint = Checkpoint(folder / getattr(config, "place", ""))
-    found = _backbone(family, config, checkpoint, declared, summed)
+    found, layout = _backbone(family, config, checkpoint, declared, summed)
     files = list(checkpoint.files)
     for number, head in enumerate(heads):
         if isinstance(head, DenseHead | LayerNormHead):
             own = Checkpoint(folder / head.folder)
             found += _head(f"heads.{number}", own, DENSE if isinstance(head, DenseHead) else NORM, declared)
             files += own.files
-    return found, tuple(files)
+    return Opened(found, tuple(files), layout)
 
 
 def _backbone(
     family: Family, config: Any, checkpoint: Checkpoint, declared: dict[str, tuple[int, ...]], summed: dict[str, int]
-) -> list[Parameter]:
+) -> tuple[list[Parameter], int]:
     targets = {path.removeprefix("backbone."): shape for path, shape in declared.items() if path.startswith("backbone.")}
-    table: rules.Table = family.load(family.rules)
+    table, *_ = layouts(family)
     tensors = {name: checkpoint.shape(name) for name in checkpoint}
     steps = rules.plan(table, config, tensors, list(targets), str(checkpoint.folder))
-    sizes = table.sizes(config)
+    taken, _ = table.layout(config, tensors, targets)
+    sizes = taken.sizes(config)
     mine: dict[str, list[rules.Step]] = {}
     for step in steps:
         mine.setdefault(step.rule.target, []).append(step)
@@ -152,7 +169,7 @@ def _backbone(
                 summed.get(f"backbone.{target}") if stacked else None,
             )
         )
-    return found
+    return found, layouts(family).index(taken)
 
 
 def _head(

@@ -13,7 +13,7 @@ from jax.sharding import Mesh, Sharding, SingleDeviceSharding
 from jaxembed import sharding
 from jaxembed.convert import store
 from jaxembed.convert.manifest import ARRAYS, Manifest, StoredArray, digest_of_rules
-from jaxembed.convert.parameters import Parameter, declare, fill, shapes
+from jaxembed.convert.parameters import Parameter, declare, fill, layouts, shapes
 from jaxembed.convert.weights import leaf
 from jaxembed.errors import CheckpointError
 from jaxembed.heads import Head
@@ -41,7 +41,7 @@ def restore_weights(
     and where stored matrices are yet to be quantised, each is read by itself instead. Raises `CheckpointError` if the folder
     is damaged or was converted by other rules.
     """
-    if manifest.rules != digest_of_rules(family.load(family.rules)):
+    if manifest.rules != digest_of_rules(layouts(family)):
         raise CheckpointError(f"{folder} was converted by other weight rules for {family.name}; convert the checkpoint again.")
     graph, state, summed = declare(family, config, heads, modes, include_prompt=include_prompt)
     found = stored_parameters(folder, manifest, shapes(state), summed)

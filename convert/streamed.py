@@ -15,11 +15,13 @@ from flax import nnx
 from jaxembed import batching
 from jaxembed.batching import Table, Text
 from jaxembed.convert.parameters import Parameter, fill
-from jaxembed.kernels_pallas import Target, choose
+from jaxembed.kernels_pallas import Choice, Choices
 from jaxembed.packed import Packed
 
 # One small row for all the texts.
 _ROWS = Table(row=512, smallest=32, cell=32, tokens_per_text=4)
+_EAGER = "nothing is compiled, so there is no kernel"
+_CHOICES = Choices(Choice("banded", (128, 256), _EAGER), Choice("xla", (1, 1), _EAGER))
 
 
 def streamed_vectors(
@@ -42,13 +44,11 @@ def streamed_vectors(
         kind = dtype if parameter.in_backbone else np.float32
         leaves[parameter.path] = _OnDemand(parameter, kind, int8) if parameter.stacked else _piece(parameter, 0, kind, int8)
     embedder = nnx.merge(graph, fill(state, leaves))
-    device = jax.devices()[0]
-    choice = choose("attention", Target(device.platform, device.device_kind))
     vectors = np.zeros((len(texts), width), np.float32)
     with jax.default_matmul_precision("highest"):
         for row in batching.plan([len(text.ids) for text in texts], _ROWS):
             fields = map(jnp.asarray, batching.arrays(row, texts, row.shape, width))
-            found = np.asarray(embedder.embed(Packed(*fields, cell=row.shape.cell), choice))
+            found = np.asarray(embedder.embed(Packed(*fields, cell=row.shape.cell), _CHOICES))
             vectors[list(row.texts)] = found[: len(row.texts)]
     return vectors
 

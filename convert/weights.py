@@ -11,7 +11,7 @@ from flax import nnx
 from jax.sharding import Mesh
 
 from jaxembed import sharding
-from jaxembed.convert.parameters import Parameter, declare, fill, parameters
+from jaxembed.convert.parameters import Parameter, declare, fill, open_parameters
 from jaxembed.heads import Head
 from jaxembed.quantised import Quantised
 from jaxembed.registry import Family
@@ -37,9 +37,8 @@ def load_weights(
     parameter's worth of tensors beside the device's copy. Raises `CheckpointError` for anything that does not fit.
     """
     graph, state, summed = declare(family, config, heads, modes, include_prompt=include_prompt)
-    found, _ = parameters(family, config, heads, folder, state, summed)
     leaves = {}
-    for parameter in found:
+    for parameter in open_parameters(family, config, heads, folder, state, summed).parameters:
         kind = dtype if parameter.in_backbone else np.float32
         leaves[parameter.path] = leaf(parameter, kind, per_layer=per_layer, int8=int8, mesh=mesh)
     return graph, fill(state, leaves)

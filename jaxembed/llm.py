@@ -209,17 +209,20 @@ class LLM:
         each = self._params(pooling_params, len(read), task)
         options = {**(tokenization_kwargs or {}), **_older_truncation(each)}
         tokenization = Tokenization.read(options, max_length=self.engine.max_length)
-        tokenizer = self.engine.model.tokenizer
-        skip = tokenizer.prompt_length(prefix) if prefix and not self.engine.model.recipe.include_prompt else 0
+        tokenizer, recipe = self.engine.model.tokenizer, self.engine.model.recipe
+        prompt = tokenizer.prompt_length(prefix) if prefix and not recipe.include_prompt else 0
         ids: list[np.ndarray] = []
+        skips: list[int] = []
         for begin in range(0, len(read), _CHUNK):
             chunk = [prefix + one if isinstance(one, str) else one for one in read[begin : begin + _CHUNK]]
             encoded = tokenization.encode(tokenizer, chunk)
             self.engine.check([Text(one) for one in encoded])
             ids += encoded
+            mark = recipe.instruction_end
+            skips += [max(prompt, tokenizer.length_through(one, mark)) if isinstance(one, str) else prompt for one in chunk]
         texts = (
             Text(one, min(skip, len(one)), param.dimensions, bool(param.use_activation))
-            for one, param in zip(ids, each, strict=True)
+            for one, skip, param in zip(ids, skips, each, strict=True)
         )
         return zip(self.engine.run(texts, kind=task, progress=progress), ids, strict=True)
 

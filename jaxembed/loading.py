@@ -17,7 +17,7 @@ from jaxembed.convert.manifest import read_manifest
 from jaxembed.convert.weights import load_weights
 from jaxembed.errors import CheckpointError, InputError, ModelNotFoundError, UnsupportedModelError
 from jaxembed.recipe import Recipe, read_recipe
-from jaxembed.registry import Family, find
+from jaxembed.registry import ANY_DECODER, Family, find, unsupported
 from jaxembed.tokens import Tokenizer
 
 DEFAULT = "sentence-transformers/all-MiniLM-L6-v2"
@@ -116,13 +116,18 @@ def load(
         tokenizer=tokenizer,
     )
     kind = resolve_dtype(dtype)
-    graph, state = _weights(found)(
-        include_prompt=found.recipe.include_prompt,
-        dtype=kind,
-        per_layer=per_layer,
-        int8=_is_int8(quantization),
-        mesh=mesh,
-    )
+    try:
+        graph, state = _weights(found)(
+            include_prompt=found.recipe.include_prompt,
+            dtype=kind,
+            per_layer=per_layer,
+            int8=_is_int8(quantization),
+            mesh=mesh,
+        )
+    except CheckpointError as error:
+        if found.family is ANY_DECODER:
+            raise unsupported(found.config_json, f"its config reads like a Llama's, its tensors do not: {error}") from None
+        raise
     hidden_width = getattr(found.config, "output_width", found.config.width)
     return Model(
         **vars(found),
@@ -161,7 +166,7 @@ def describe(
     config_json = read_config(folder, hf_overrides)
     family = find(config_json)
     config = family.read_config(config_json)
-    recipe = read_recipe(folder, config_json, pooling=family.pooling)
+    recipe = read_recipe(folder, config_json, pooling=family.pooling, instruction_end=family.instruction_end)
     if pooling_mode is not None:
         recipe = recipe.with_pooling(pooling_mode)
     place = folder / getattr(config, "place", "")

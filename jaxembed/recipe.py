@@ -46,8 +46,8 @@ class Recipe:
     modes: pooling modes, concatenated. include_prompt: whether prompt tokens are pooled. heads: modules between pooling and
     the end. normalise: whether the files end in a Normalize module; None if there are no such files. prompts: by name.
     similarity: the name of a similarity function, or None. max_length: tokens of the longest text by sentence-transformers'
-    file, or None. matryoshka: allowed dimensions, empty for any; None if the model is not trained for it. facts: for each
-    thing that was found, its value and its file.
+    file, or None. matryoshka: allowed dimensions, empty for any; None if the model is not trained for it. instruction_end: the
+    mark up to which a text is an instruction that is not pooled. facts: for each thing that was found, its value and its file.
     """
 
     modes: tuple[str, ...]
@@ -61,6 +61,7 @@ class Recipe:
     lowercase: bool = False
     matryoshka: tuple[int, ...] | None = None
     task_instructions: Mapping[str, str] = field(default_factory=dict)
+    instruction_end: str = ""
     facts: Mapping[str, tuple[str, str]] = field(default_factory=dict)
 
     def width(self, hidden_width: int) -> int:
@@ -73,11 +74,17 @@ class Recipe:
         return replace(self, modes=(mode,), facts={**self.facts, "pooling": (mode, "pooler_config")})
 
 
-def read_recipe(folder: Path, config: Mapping[str, Any], *, pooling: str) -> Recipe:
-    """Reads the files of a checkpoint. config: its `config.json` with the caller's overrides. pooling: the family's default."""
+def read_recipe(folder: Path, config: Mapping[str, Any], *, pooling: str, instruction_end: str = "") -> Recipe:
+    """Reads the files of a checkpoint.
+
+    config: its `config.json` with the caller's overrides. pooling, instruction_end: what the family does of itself.
+    """
     reading = _Reading(folder)
     modules = reading.json("modules.json", of=list)
     recipe = _without_modules(reading, config, pooling) if modules is None else _from_modules(reading, modules)
+    if instruction_end:
+        reading.fact("instruction", f"left out up to {instruction_end!r}", "the default of this family")
+        recipe = replace(recipe, include_prompt=False, instruction_end=instruction_end)
     recipe = _prompts(reading, recipe, config)
     recipe = _lengths(reading, recipe)
     return replace(recipe, matryoshka=_matryoshka(reading, config), facts=reading.facts)

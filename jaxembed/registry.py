@@ -19,8 +19,9 @@ class Family:
     architectures: the names in `config.json` that mean this family. model_type: its key when no architecture is given.
     module, config, rules: "module:name" of the Flax module, the function from `config.json` to its config, and the weight
     rules, imported only when needed. pooling: how texts are pooled where no file says it. when: what the config must look like,
-    for names that several families share. bare: whether texts get no special tokens. examples: public checkpoints. reference:
-    what parity is measured against.
+    for names that several families share. bare: whether texts get no special tokens. instruction_end: the mark
+    up to which a text is an instruction, which pooling leaves out. examples: public checkpoints. reference: what parity is
+    measured against.
     """
 
     name: str
@@ -32,6 +33,7 @@ class Family:
     pooling: str = "mean"
     when: Callable[[Mapping[str, Any]], bool] | None = None
     bare: bool = False
+    instruction_end: str = ""
     examples: str = ""
     reference: str = ""
 
@@ -237,6 +239,7 @@ FAMILIES = (
         architectures=("GritLM", "MistralForCausalLM", "MistralModel"),
         pooling="mean",
         when=_is_gritlm,
+        instruction_end="<|embed|>\n",
         examples="GritLM-7B",
         reference="transformers `MistralModel` without a causal mask",
     ),
@@ -293,7 +296,7 @@ FAMILIES = (
     _decoder("SmolLM3", "smollm3", "SmolLM3", "smollm3", examples='any SmolLM3 with convert="embed"'),
     _decoder("EuroBERT", "eurobert", "EuroBert", "llama_bidirectional", pooling="mean", tasks=_TASKS, examples="EuroBERT-210m"),
 )
-_ANY_DECODER = _decoder("Llama-like decoder", "", "", "llama")
+ANY_DECODER = _decoder("Llama-like decoder", "", "", "llama")
 
 
 def supported() -> str:
@@ -313,12 +316,19 @@ def find(config: Mapping[str, Any]) -> Family:
         typed = not architectures and config.get("model_type") == family.model_type
         if (named or typed) and (family.when is None or family.when(config)):
             return family
-    given = ", ".join(architectures) or f"model_type {config.get('model_type')!r}"
     reason = _misfit(config)
-    if reason is None:
-        _log.warning("%s is not known; its config reads like a Llama's, and so it is loaded as one.", given)
-        return _ANY_DECODER
-    raise UnsupportedModelError(f"the architecture {given} is not supported ({reason}); supported are {supported()}.")
+    if reason is not None:
+        raise unsupported(config, reason)
+    _log.warning("%s is not known; its config reads like a Llama's, and so it is loaded as one.", ", ".join(architectures))
+    return ANY_DECODER
+
+
+def unsupported(config: Mapping[str, Any], reason: str) -> UnsupportedModelError:
+    """Returns the error for an architecture that cannot be served, with what can."""
+    given = ", ".join(config.get("architectures") or []) or f"model_type {config.get('model_type')!r}"
+    return UnsupportedModelError(
+        f"the architecture {given} is not supported ({reason.rstrip('.')}); supported are {supported()}."
+    )
 
 
 def _misfit(config: Mapping[str, Any]) -> str | None:
@@ -328,7 +338,7 @@ def _misfit(config: Mapping[str, Any]) -> str | None:
         return "it names no decoder"
     keys = Keys(config)
     try:
-        _ANY_DECODER.load(_ANY_DECODER.config)(keys)
+        ANY_DECODER.load(ANY_DECODER.config)(keys)
     except KeyError as error:
         return f"its config lacks {error.args[0]!r}, which a Llama has"
     except UnsupportedModelError as error:

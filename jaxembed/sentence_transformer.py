@@ -331,12 +331,13 @@ class SentenceTransformer:
         """Yields what the engine gives for each text with its prompt, as the modules make it."""
         recipe = self.engine.model.recipe
         tokenizer = self.engine.model.tokenizer
-        skip = tokenizer.prompt_length(prefix) if prefix and not recipe.include_prompt else 0
+        prompt = tokenizer.prompt_length(prefix) if prefix and not recipe.include_prompt else 0
 
         def tokenized() -> Iterator[Text]:
             for begin in range(0, len(texts), _CHUNK):
                 chunk = [prefix + text for text in texts[begin : begin + _CHUNK]]
-                for ids in tokenizer.encode(chunk, max_length=self.max_seq_length):
+                for text, ids in zip(chunk, tokenizer.encode(chunk, max_length=self.max_seq_length), strict=True):
+                    skip = max(prompt, tokenizer.length_through(text, recipe.instruction_end))
                     yield Text(ids, skip=min(skip, len(ids)), normalise=bool(recipe.normalise))
 
         if not bar:

@@ -121,6 +121,11 @@ class Tokenizer:
         (ids,) = self.encode([prompt])
         return len(ids) - (len(ids) > 0 and int(ids[-1]) in self.special_ids)
 
+    def length_through(self, text: str, mark: str) -> int:
+        """Returns how many leading tokens a text takes up to the end of `mark`; 0 if `mark` is empty or not in it."""
+        end = text.find(mark) + len(mark)
+        return self.prompt_length(text[:end]) if mark and mark in text else 0
+
     def as_transformers(self) -> Any:
         """Returns a `transformers.PreTrainedTokenizerFast` with the same ids, for callers who expect one."""
         given = {name: token for name, token in self.config.items() if name in _NAMED and token is not None}

@@ -7,6 +7,8 @@ runs everywhere, and one file for each hardware back end. `choose` decides once,
 from jaxembed.kernels_pallas.attention import attention
 from jaxembed.kernels_pallas.bias import Alibi, RelativeBias
 from jaxembed.kernels_pallas.choice import Choice, Choices, Survey, Target, choose
+from jaxembed.kernels_pallas.lexical import lexical
+from jaxembed.kernels_pallas.maxsim import maxsim
 from jaxembed.kernels_pallas.pool import pool
 from jaxembed.kernels_pallas.shapes import AttentionShape, LexicalShape, MaxsimShape, PoolShape, Shape
 from jaxembed.kernels_pallas.spans import Spans
@@ -26,5 +28,7 @@ __all__ = [
     "Target",
     "attention",
     "choose",
+    "lexical",
+    "maxsim",
     "pool",
 ]

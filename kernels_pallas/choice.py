@@ -81,7 +81,7 @@ KERNELS = {
     "attention": {"tpu": "mosaic_tpu", "gpu": "mosaic_gpu"},
     "pool": {"tpu": "mosaic_tpu", "gpu": "mosaic_gpu"},
     "lexical": {"tpu": "mosaic_tpu", "gpu": "mosaic_gpu"},
-    "maxsim": {"gpu": "mosaic_gpu"},
+    "maxsim": {"tpu": "mosaic_tpu", "gpu": "mosaic_gpu"},
 }
 
 

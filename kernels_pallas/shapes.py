@@ -115,14 +115,14 @@ class LexicalShape:
         """Returns what `backend` misses with `tiles` of tokens and words; empty where it serves."""
         if backend not in ("mosaic_tpu", "mosaic_gpu"):
             return []
-        tokens, _ = tiles
+        tokens, words = tiles
+        held = 2 * (tokens + words) * self.width * BYTES.get(self.dtype, 4) + (2 * self.texts + 3 * tokens) * words * 4
+        kinds = HALVES if backend == "mosaic_gpu" else ("bfloat16", "float32")
         return [
             *_not(self.t % tokens == 0, f"a row of {self.t} tokens is not a whole number of tiles of {tokens}"),
             *_not(self.width % 128 == 0, f"width {self.width} is not a multiple of 128"),
-            *_not(
-                self.dtype in HALVES or (backend == "mosaic_tpu" and self.dtype == "float32"),
-                f"{self.dtype} is not a type that its products take",
-            ),
+            *_not(self.dtype in kinds, f"{self.dtype} is not one of {' and '.join(kinds)}"),
+            *_not(backend == "mosaic_gpu" or held <= VECTOR_MEMORY, f"{held >> 20} MiB of vector memory are needed"),
         ]
 
 
@@ -140,12 +140,23 @@ class MaxsimShape:
 
     def unmet(self, backend: str, tiles: tuple[int, int]) -> list[str]:
         """Returns what `backend` misses with `tiles` of query tokens and document tokens; empty where it serves."""
-        if backend != "mosaic_gpu":
+        if backend not in ("mosaic_tpu", "mosaic_gpu"):
             return []
         _, tokens = tiles
+        whole = _not(self.t % tokens == 0, f"a row of {self.t} tokens is not a whole number of tiles of {tokens}")
+        if backend == "mosaic_tpu":
+            return [
+                *whole,
+                *_not(self.width % 128 == 0, f"width {self.width} is not a multiple of 128"),
+                *_not(self.texts <= 4096, f"the maxima of {self.texts} documents do not fit into vector memory"),
+                *_not(self.dtype in ("bfloat16", "float32"), f"{self.dtype} is neither bfloat16 nor float32"),
+            ]
+        held = 2 * self.width * (-(-self.query_tokens // 64) * 64 + 3 * tokens) + 4096
         return [
-            *_not(self.t % tokens == 0, f"a row of {self.t} tokens is not a whole number of tiles of {tokens}"),
+            *whole,
             *_not(self.width % 64 == 0 and self.width <= 256, f"width {self.width} is not a multiple of 64 up to 256"),
+            *_not(self.query_tokens <= 256, f"{self.query_tokens} query tokens do not fit into registers"),
+            *_not(held <= SHARED_MEMORY, f"{held >> 10} KiB of shared memory are more than the 227 of a block"),
             *_not(self.dtype in HALVES, f"{self.dtype} is not one of the types that the tensor cores take exactly"),
         ]
 

@@ -18,7 +18,7 @@ from jaxembed.errors import JaxEmbedError
 from jaxembed.server.errors import Problem, face_of
 from jaxembed.server.gate import Gate
 from jaxembed.server.metrics import Metrics
-from jaxembed.server.routes import cohere, openai, operations, scoring, tei
+from jaxembed.server.routes import cohere, openai, operations, pages, scoring, tei
 from jaxembed.server.service import Service
 
 _REF = "#/components/schemas/{model}"
@@ -46,6 +46,7 @@ def create_app(service: Service) -> FastAPI:
     for routes in (openai, cohere, scoring, tei):
         routes.add_routes(app, service)
     operations.add_routes(app, service, metrics)
+    pages.add_routes(app)
     for kind in (JaxEmbedError, ValidationError, HTTPException, OverflowError):
         app.add_exception_handler(kind, _answer)
     if settings.allowed_origins:

@@ -15,8 +15,8 @@ from jaxembed.server.errors import HttpError, Problem, face_of
 from jaxembed.server.metrics import Metrics
 from jaxembed.server.settings import Settings
 
-# Open without a key, so that load balancers and orchestrators can look.
-PUBLIC = ("/health", "/ready", "/ping")
+# Open without a key, so that load balancers and orchestrators can look, and the page that asks for the key can be shown.
+PUBLIC = ("/health", "/ready", "/ping", "/", "/playground", "/playground/style.css", "/playground/app.js")
 
 access = logging.getLogger("jaxembed.access")
 logger = logging.getLogger("jaxembed.server")
@@ -69,7 +69,8 @@ class Gate:
     def _refusal(self, scope: Scope, headers: MutableMapping[bytes, bytes]) -> Problem | None:
         """Why a request goes no further, None if it may."""
         path = scope["path"].removeprefix(scope.get("root_path", "")) or "/"
-        if self._keys and path not in self._public and scope["method"] != "OPTIONS" and not self._has_key(headers):
+        looking = path in self._public and (scope["method"] == "GET" or path == "/ping")
+        if self._keys and not looking and scope["method"] != "OPTIONS" and not self._has_key(headers):
             return Problem(401, "Unauthorized", "AuthenticationError", None, {"WWW-Authenticate": "Bearer"})
         if _length(headers) > self._settings.max_body_bytes:
             message = f"The body has {_length(headers)} bytes and may have {self._settings.max_body_bytes}."

@@ -15,6 +15,7 @@ from safetensors.numpy import load_file
 
 from jaxembed import LLM
 from jaxembed.convert.reader import Checkpoint
+from jaxembed.convert.stored import in_order
 from jaxembed.convert.torch_files import torch_tensors
 from jaxembed.errors import CheckpointError, UnsupportedModelError
 
@@ -215,6 +216,23 @@ def test_what_is_no_dict_of_tensors_is_said(tmp_path):
     (tmp_path / "x.bin").write_bytes(b"version https://git-lfs.github.com/spec/v1\n")
     with pytest.raises(CheckpointError, match="neither a zip nor a pickle"):
         torch_tensors(tmp_path / "x.bin")
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float16, np.int8, np.float64])
+def test_any_view_is_put_in_order(dtype):
+    rng = np.random.RandomState(5)
+    for shape, axes in (
+        ((40, 30), (1, 0)),
+        ((3, 9, 50), (2, 0, 1)),
+        ((3, 9, 50), (1, 2, 0)),
+        ((50, 3, 9), (1, 2, 0)),
+        ((7,), (0,)),
+    ):
+        view = (rng.randn(*shape) * 50).astype(dtype).transpose(axes)
+        got = in_order(view)
+        assert got.flags.c_contiguous
+        np.testing.assert_array_equal(got, view)
+    assert in_order(np.zeros((0, 3), dtype).T).shape == (3, 0)
 
 
 @pytest.mark.parametrize("kind", ["float8_e4m3fn", "float8_e5m2", "int8"])

@@ -8,7 +8,20 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxembed.kernels_pallas import AttentionShape, Choice, PoolShape, Shape, Spans, Target, attention, pool
+from jaxembed.kernels_pallas import (
+    AttentionShape,
+    Choice,
+    LexicalShape,
+    MaxsimShape,
+    PoolShape,
+    Shape,
+    Spans,
+    Target,
+    attention,
+    lexical,
+    maxsim,
+    pool,
+)
 
 REFERENCE = Choice("reference", (1, 1), "to compare with")
 
@@ -30,7 +43,7 @@ class Check:
         finite = np.isfinite(expected)
         if (np.isfinite(got) != finite).any():
             return float("nan")
-        return float(np.abs(got - expected)[finite].max() / np.abs(expected[finite]).max())
+        return float(np.abs(got[finite] - expected[finite]).max() / np.abs(expected[finite]).max())
 
     def limit(self, target: Target) -> float:
         """float32 on a CPU; accelerators may compute in bfloat16."""
@@ -78,7 +91,22 @@ def _pool(choice: Choice) -> jax.Array:
     return vectors[: len(LENGTHS)]
 
 
-CHECKS = {
-    "attention": Check(AttentionShape(ROW, 256, 4, 2, 64, jnp.dtype(_dtype()).name), _attention),
-    "pool": Check(PoolShape(ROW, 256, 128, 256, ("mean",), jnp.dtype(_dtype()).name), _pool),
-}
+def _lexical(choice: Choice) -> jax.Array:
+    starts, lengths = map(jnp.asarray, _texts())
+    return lexical(_drawn(4, ROW, 256), _drawn(5, 1000, 256), jnp.zeros(1000), starts, lengths, choice=choice)
+
+
+def _maxsim(choice: Choice) -> jax.Array:
+    starts, lengths = map(jnp.asarray, _texts())
+    return maxsim(_drawn(6, 2, 32, 128), _drawn(7, ROW, 128), starts, lengths, choice=choice)
+
+
+def checks() -> dict[str, Check]:
+    """Returns a check for every operation."""
+    kind = jnp.dtype(_dtype()).name
+    return {
+        "attention": Check(AttentionShape(ROW, 256, 4, 2, 64, kind), _attention),
+        "pool": Check(PoolShape(ROW, 256, 128, 256, ("mean",), kind), _pool),
+        "lexical": Check(LexicalShape(ROW, 128, 256, 1000, kind), _lexical),
+        "maxsim": Check(MaxsimShape(2, 32, ROW, 128, 128, kind), _maxsim),
+    }

@@ -24,7 +24,7 @@ def run(arguments: argparse.Namespace) -> None:
 
     import jax
 
-    from jaxembed.cli import checks
+    from jaxembed.cli.checks import checks
     from jaxembed.kernels_pallas import Target, choose
 
     device = jax.devices()[0]
@@ -34,7 +34,7 @@ def run(arguments: argparse.Namespace) -> None:
     print("packages    " + ", ".join(f"{name} {version(name)}" for name in names))
     print(f"device      {target.name} ({target.kind}), {jax.device_count()} of it")
     failed = []
-    for operation, check in checks.CHECKS.items():
+    for operation, check in checks().items():
         choice = choose(operation, target, check.shape)
         print(f"{operation:<11} {choice}")
         worst = check.run(choice)

@@ -1,0 +1,200 @@
+"""Converting a large checkpoint: its peak memory, and its rate as a share of plainly reading and writing the same bytes.
+
+The checkpoint is random, in the layout of a BERT of 2 GB in float32, in shards of at most 500 MB, with the tokenizer of the
+tests. Rounds are interleaved: each copies all the bytes plainly (read a block, write it, fsync each file), then converts, each
+in a process of its own, with all files in the page cache. What counts is the ratio of the medians, and the largest resident
+set of a conversion above that of a process that has only imported jax. Run it with `python benchmarks/convert.py`.
+"""
+
+import argparse
+import json
+import os
+import platform
+import resource
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from importlib.metadata import version
+from pathlib import Path
+
+import numpy as np
+
+ROOT = Path(__file__).parent.parent
+SHARD = 500 << 20
+BLOCK = 16 << 20
+# BERT-large, with as many layers as make two gigabytes.
+CONFIG = {
+    "architectures": ["BertModel"],
+    "model_type": "bert",
+    "vocab_size": 30522,
+    "hidden_size": 1024,
+    "num_attention_heads": 16,
+    "intermediate_size": 4096,
+    "max_position_embeddings": 512,
+    "type_vocab_size": 2,
+    "hidden_act": "gelu",
+    "layer_norm_eps": 1e-12,
+    "pad_token_id": 0,
+}
+
+
+def shapes(layers: int) -> dict[str, tuple[int, ...]]:
+    """Names and shapes of a BERT's tensors."""
+    d, f = CONFIG["hidden_size"], CONFIG["intermediate_size"]
+    named: dict[str, tuple[int, ...]] = {
+        "embeddings.word_embeddings.weight": (CONFIG["vocab_size"], d),
+        "embeddings.position_embeddings.weight": (CONFIG["max_position_embeddings"], d),
+        "embeddings.token_type_embeddings.weight": (CONFIG["type_vocab_size"], d),
+        "embeddings.LayerNorm.weight": (d,),
+        "embeddings.LayerNorm.bias": (d,),
+    }
+    for i in range(layers):
+        layer = f"encoder.layer.{i}."
+        parts = {f"attention.self.{name}": (d, d) for name in ("query", "key", "value")}
+        parts |= {"attention.output.dense": (d, d), "intermediate.dense": (f, d), "output.dense": (d, f)}
+        for name, shape in parts.items():
+            named[f"{layer}{name}.weight"], named[f"{layer}{name}.bias"] = shape, shape[:1]
+        for name in ("attention.output.LayerNorm", "output.LayerNorm"):
+            named[f"{layer}{name}.weight"], named[f"{layer}{name}.bias"] = (d,), (d,)
+    return named
+
+
+def write_checkpoint(folder: Path, gigabytes: float) -> int:
+    """Writes the checkpoint and returns the bytes of its tensors."""
+    from safetensors.numpy import save_file
+
+    sys.path.insert(0, str(ROOT / "tests"))
+    from reference import tiny
+
+    table = 4 * CONFIG["vocab_size"] * CONFIG["hidden_size"]
+    layer = 4 * 12 * CONFIG["hidden_size"] ** 2
+    layers = max(1, round((gigabytes * 1e9 - table) / layer))
+    (folder / "config.json").write_text(json.dumps(CONFIG | {"num_hidden_layers": layers}))
+    tiny.write_tokenizer(folder, decoder=False)
+    rng = np.random.default_rng(0)
+    places: dict[str, str] = {}
+    shard: dict[str, np.ndarray] = {}
+    total = number = size = 0
+
+    def flush() -> None:
+        nonlocal number, size, shard
+        name = f"model-{number:05d}.safetensors"
+        save_file(shard, folder / name)
+        places.update(dict.fromkeys(shard, name))
+        number, size, shard = number + 1, 0, {}
+
+    for name, shape in shapes(layers).items():
+        tensor = rng.standard_normal(shape, np.float32) * np.float32(0.02)
+        if size + tensor.nbytes > SHARD:
+            flush()
+        shard[name] = tensor
+        size, total = size + tensor.nbytes, total + tensor.nbytes
+    flush()
+    (folder / "model.safetensors.index.json").write_text(json.dumps({"weight_map": places}))
+    return total
+
+
+def copy_plainly(source: Path, target: Path) -> None:
+    """Reads every file a block at a time, writes it, and has the disk keep it."""
+    target.mkdir()
+    for path in sorted(source.iterdir()):
+        with path.open("rb") as read, (target / path.name).open("wb") as write:
+            while block := read.read(BLOCK):
+                write.write(block)
+            write.flush()
+            os.fsync(write.fileno())
+
+
+def convert(source: Path, target: Path) -> None:
+    """Converts as the command does, and tells how long writing the arrays and all of it took."""
+    from contextlib import contextmanager
+
+    from jaxembed.convert.conversion import convert as run
+
+    arrays = {}
+
+    @contextmanager
+    def progress(total):
+        begin = time.perf_counter()
+        yield lambda count: None
+        arrays["seconds"] = time.perf_counter() - begin
+
+    begin = time.perf_counter()
+    run(str(source), target, progress=progress)
+    print(json.dumps({"arrays_seconds": arrays["seconds"], "seconds": time.perf_counter() - begin}))
+
+
+def child(what: str, *arguments: str) -> dict:
+    """Runs a part of this file in a process of its own; its answer, with its time and its largest resident set."""
+    begin = time.perf_counter()
+    done = subprocess.Popen([sys.executable, __file__, "--child", what, *arguments], stdout=subprocess.PIPE, text=True)
+    out, _ = done.communicate()
+    assert done.returncode == 0, what
+    lines = [json.loads(line) for line in out.splitlines()]
+    return {"wall_seconds": time.perf_counter() - begin, **{key: value for line in lines for key, value in line.items()}}
+
+
+def run_child(what: str, *arguments: str) -> None:
+    """The other side of `child`."""
+    if what == "import":
+        import jax
+
+        jax.devices()
+    elif what == "copy":
+        begin = time.perf_counter()
+        copy_plainly(Path(arguments[0]), Path(arguments[1]))
+        print(json.dumps({"seconds": time.perf_counter() - begin}))
+    else:
+        convert(Path(arguments[0]), Path(arguments[1]))
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    print(json.dumps({"peak_bytes": used.ru_maxrss * 1024, "processor_seconds": used.ru_utime + used.ru_stime}))
+
+
+def main() -> None:
+    """Writes the checkpoint, runs the rounds, and keeps the log."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--gigabytes", type=float, default=2.0)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--folder", type=Path, default=None, help="where there is room for four times as much")
+    parser.add_argument("--child", nargs="+")
+    arguments = parser.parse_args()
+    if arguments.child:
+        run_child(*arguments.child)
+        return
+    with tempfile.TemporaryDirectory(dir=arguments.folder) as scratch:
+        source = Path(scratch) / "source"
+        source.mkdir()
+        size = write_checkpoint(source, arguments.gigabytes)
+        log: dict = {"bytes": size, "import": child("import"), "plain": [], "convert": []}
+        for number in range(arguments.rounds + 1):
+            for what in ("copy", "convert"):
+                target = Path(scratch) / what
+                found = child(what, str(source), str(target))
+                shutil.rmtree(target)
+                # The first round brings the files into the page cache.
+                if number:
+                    log["plain" if what == "copy" else what].append(found)
+    plain = statistics.median(one["seconds"] for one in log["plain"])
+    arrays = statistics.median(one["arrays_seconds"] for one in log["convert"])
+    whole = statistics.median(one["seconds"] for one in log["convert"])
+    log |= {
+        "plain_over_arrays": plain / arrays,
+        "plain_over_whole": plain / whole,
+        "peak_above_import_bytes": max(one["peak_bytes"] for one in log["convert"]) - log["import"]["peak_bytes"],
+        "machine": f"{platform.machine()}, {os.cpu_count()} cores, shared with other work (load {os.getloadavg()[0]:.1f})",
+        "versions": {name: version(name) for name in ("jax", "orbax-checkpoint", "tensorstore", "numpy")},
+        "python": platform.python_version(),
+    }
+    name = f"convert-{time.strftime('%Y%m%d-%H%M%S')}.json"
+    (ROOT / "benchmarks" / "results" / name).write_text(json.dumps(log, indent=1) + "\n")
+    print(f"{size / 1e9:.2f} GB: plainly {plain:.2f} s, arrays {arrays:.2f} s, all of a conversion {whole:.2f} s (medians)")
+    print(f"rate: {plain / arrays:.0%} of plain for the arrays, {plain / whole:.0%} for all of it")
+    print(f"peak memory: {log['peak_above_import_bytes'] / 1e6:.0f} MB above a process that imported jax")
+    print(f"log: benchmarks/results/{name}")
+
+
+if __name__ == "__main__":
+    main()
