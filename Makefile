@@ -1,5 +1,5 @@
 # Each target does its own set-up on a bare machine; a second run starts at once.
-.PHONY: demo test check parity goldens clients abuse bench clean
+.PHONY: demo test check parity goldens clients abuse bench bench-server clean
 
 demo: ## real embeddings of real text from a real model
 	@scripts/setup.sh product
@@ -38,6 +38,10 @@ bench: ## jaxembed and sentence-transformers in turn, on this machine
 	@scripts/setup.sh product
 	@scripts/setup.sh reference
 	@.venv/bin/python benchmarks/offline.py
+
+bench-server: ## what HTTP costs, and what the server can do alone
+	@scripts/setup.sh product
+	@.venv/bin/python benchmarks/server.py
 
 clean: ## removes all environments and all caches
 	rm -rf .venv .venv-reference .venv-clients .venv-clients-new build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis

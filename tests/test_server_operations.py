@@ -70,6 +70,8 @@ def test_every_guarded_route_wants_one_of_the_keys(llm):
         assert client.post("/v1/embeddings", json={"input": "a"}).json()["error"]["message"] == "Unauthorized"
         for path in ("/health", "/ready", "/ping", "/metrics"):
             assert client.get(path).status_code == 200
+        for path in ("/", "/embed", "/invocations", "/v2/embed", "/health", "/playground"):
+            assert client.post(path, json={"inputs": "a"}).status_code == 401
         for header in ("Bearer secret", "bearer other"):
             assert client.get("/v1/models", headers={"authorization": header}).status_code == 200
         for header in ("Bearer secre", "Basic secret", "secret", "Bearer ", ""):
