@@ -2,10 +2,10 @@
 
 Two measurements, each in interleaved rounds because the speed of a machine drifts:
 
-- **tax**: texts a second of `LLM.embed` over a corpus, and of a client that sends the same corpus over HTTP, 32 texts a request,
-  eight requests at a time. Both sides are processes of their own with the same model and the same threads.
-- **ceiling**: requests a second, one text each, 64 at a time, against a server whose engine returns vectors at once: all that is
-  left is HTTP, tokenizing, queueing and JSON. The client shares the machine with it.
+- **tax**: texts a second of `LLM.embed` over a corpus, and of a client that sends the same corpus over HTTP, 32 texts a
+  request, eight requests at a time. Both sides are processes of their own with the same model and the same threads.
+- **ceiling**: requests a second, one text each, 64 at a time, against a server whose engine returns vectors at once: all that
+  is left is HTTP, tokenizing, queueing and JSON. The client shares the machine with it.
 
 Run it with `make bench-server`; `--write` keeps the raw log.
 """
@@ -207,9 +207,8 @@ def main() -> None:
     tax = measure_tax(args.texts, args.rounds, "base64")
     print("one text a request, 64 at a time, no model")
     ceiling = measure_ceiling(args.rounds, args.seconds)
-    print(
-        f"the server reaches {tax['ratio']:.1%} of the library's rate; alone it answers {ceiling['requests_per_second']} a second"
-    )
+    alone = ", ".join(f"{rate:,.0f} ({name})" for name, rate in ceiling["requests_per_second"].items())
+    print(f"the server reaches {tax['ratio']:.1%} of the library's rate; without a model it answers {alone} requests a second")
     if args.write:
         log = {
             "date": time.strftime("%Y-%m-%d"),

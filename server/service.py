@@ -41,7 +41,7 @@ Gone = Callable[[], Awaitable[None]]
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """Results in the order of the prompts. lengths: tokens of each prompt, after truncation. cut: how many were truncated."""
+    """Results in the order of the prompts. lengths: tokens of each prompt, after truncation."""
 
     results: list[np.ndarray]
     lengths: list[int]

@@ -100,6 +100,16 @@ def test_integrations(url, expected, name):
         assert [round(score, 4) for score in got["similar"]] == [0.6660, 0.1046]
 
 
+@pytest.mark.parametrize("name", sorted(path.name for path in (ROOT / "examples" / "clients").iterdir()))
+def test_the_examples_run_as_they_are(url, name):
+    path = ROOT / "examples" / "clients" / name
+    command = ["bash", str(path)] if path.suffix == ".sh" else [str(ROOT / OLD / "bin" / "python"), str(path)]
+    clean = {key: value for key, value in os.environ.items() if "proxy" not in key.lower()}
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, env={**clean, "URL": url, "KEY": KEY})
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert done.stdout.strip()
+
+
 def test_schemathesis_finds_no_server_error(url, tmp_path):
     """Requests drawn from the served OpenAPI, valid and not: every answer is below 500 and as documented."""
     command = [
