@@ -34,10 +34,24 @@ table: ## measures every family anew and draws the table of docs/models.md
 	@JAXEMBED_RECORD=1 .venv/bin/python -m pytest -m parity tests/parity/test_families.py
 	@.venv/bin/python tests/reference/table.py
 
+clients: ## the real client libraries, unmodified, against a running server
+	@scripts/setup.sh product
+	@scripts/setup.sh clients
+	@scripts/setup.sh clients-new
+	@.venv/bin/python -m pytest -m clients tests/clients
+
+abuse: ## four times the load that the server can take, for a minute
+	@scripts/setup.sh product
+	@.venv/bin/python -m pytest -m abuse tests/test_abuse.py
+
 bench: ## jaxembed and sentence-transformers in turn, on this machine
 	@scripts/setup.sh product
 	@scripts/setup.sh reference
 	@.venv/bin/python benchmarks/offline.py
 
-clean: ## removes all environments and caches
-	rm -rf .venv .venv-reference .venv-aot build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
+bench-server: ## what HTTP costs, and what the server can do alone
+	@scripts/setup.sh product
+	@.venv/bin/python benchmarks/server.py
+
+clean: ## removes all environments and all caches
+	rm -rf .venv .venv-*/ build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -98,7 +98,7 @@ class Gate:
                 scope["path"].encode("unicode_escape").decode(),
                 status,
                 seconds * 1000,
-                request_id.decode("latin-1"),
+                request_id.decode("latin-1").encode("unicode_escape").decode(),
             )
 
 

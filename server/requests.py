@@ -11,20 +11,33 @@ from pydantic import BaseModel
 from starlette.requests import Request
 from starlette.responses import Response
 
-from jaxembed.server.errors import HttpError
-from jaxembed.server.schemas.common import ErrorResponse
+from jaxembed.server.errors import HttpError, face_of
+from jaxembed.server.schemas.common import CohereError, ErrorResponse, TeiError
 
 Handler = Callable[[Request], Coroutine[Any, Any, Response]]
 
-_ERRORS: dict[int | str, dict[str, Any]] = {
-    400: {"model": ErrorResponse, "description": "the request cannot be served as it is"},
-    404: {"model": ErrorResponse, "description": "no such model"},
-    413: {"model": ErrorResponse, "description": "the body is too large"},
-    415: {"model": ErrorResponse, "description": "the body is not JSON"},
-    429: {"model": ErrorResponse, "description": "too much waits; Retry-After says for how long"},
-    501: {"model": ErrorResponse, "description": "this model has no such task"},
-    503: {"model": ErrorResponse, "description": "the engine is not available; Retry-After says for how long"},
+_MEANINGS = {
+    400: "the request cannot be served as it is",
+    401: "no valid key",
+    404: "no such model",
+    413: "the body is too large",
+    415: "the body is not JSON",
+    422: "the request cannot be served as it is",
+    429: "too much waits; Retry-After says for how long",
+    501: "this model has no such task",
+    503: "the engine is not available; Retry-After says for how long",
 }
+_SHAPES = {"openai": ErrorResponse, "cohere": CohereError, "tei": TeiError}
+_RAW = {"schema": {"type": "string", "format": "binary"}}
+
+
+def errors_of(path: str) -> dict[int | str, dict[str, Any]]:
+    """Returns the documentation of what a path may answer besides 200."""
+    face = face_of(path)
+    left_out = 400 if face == "tei" else 422
+    return {
+        status: {"model": _SHAPES[face], "description": meaning} for status, meaning in _MEANINGS.items() if status != left_out
+    }
 
 
 def add_route(
@@ -36,8 +49,13 @@ def add_route(
     answer: Any,
     summary: str,
     tags: list[str | Enum],
+    raw: bool = False,
 ) -> None:
-    """Adds a POST route under each path: the first is documented, with `body` and `answer` as schemas that run no code."""
+    """Adds a POST route under each path: the first is documented, with `body` and `answer` as schemas that run no code.
+
+    raw: whether it may answer in bytes as well.
+    """
+    content = {"content": {"application/octet-stream": _RAW}} if raw else {}
     for number, path in enumerate((paths,) if isinstance(paths, str) else paths):
         app.state.bodies[path] = body
         app.add_api_route(
@@ -46,7 +64,7 @@ def add_route(
             methods=["POST"],
             response_model=None,
             response_class=Response,
-            responses={200: {"model": answer}, **_ERRORS},
+            responses={200: {"model": answer, **content}, **errors_of(path)},
             summary=summary,
             tags=tags,
             include_in_schema=number == 0,

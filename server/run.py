@@ -133,6 +133,14 @@ def serve(load: Callable[[], LLM], settings: Settings, listen: Listen, *, say: S
             Path(listen.uds).unlink()
 
 
+def serve_loaded(service: Service, listen: Listen, *, say: Say, log_level: str = "info") -> None:
+    """Serves what is loaded already, without a warm-up: for measuring the server alone."""
+    _log(log_level)
+    sys.setswitchinterval(_SWITCH_SECONDS)
+    with listen.bind() as taken:
+        _run(service, listen, taken, time.perf_counter(), say, log_level)
+
+
 def _run(service: Service, listen: Listen, taken: socket.socket, begin: float, say: Say, log_level: str) -> None:
     config = uvicorn.Config(
         create_app(service),

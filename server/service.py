@@ -7,7 +7,7 @@ import asyncio
 import logging
 import os
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
@@ -30,6 +30,11 @@ from jaxembed.server.settings import Settings
 INLINE_CHARACTERS = 1500
 # Texts have at least one token for so many characters, near enough to refuse an overload before it is tokenized.
 _CHARACTERS_PER_TOKEN = 8
+# A text with more characters than this cannot fit, whatever its tokenizer: words of the vocabulary are shorter, and the free
+# ones leave room for blanks and for words that are a single unknown token.
+_MOST_CHARACTERS_PER_TOKEN, _FREE_CHARACTERS = 100, 100_000
+# Tokenized at once: an encoding takes some hundred bytes a token until it is checked.
+_CHUNK_CHARACTERS = 1 << 20
 # Requests that take longer than this are worth a task that notices when the client hangs up.
 _WATCH_AFTER_SECONDS = 0.05
 
@@ -41,7 +46,7 @@ Gone = Callable[[], Awaitable[None]]
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """Results in the order of the prompts. lengths: tokens of each prompt, after truncation. cut: how many were truncated."""
+    """Results in the order of the prompts. lengths: tokens of each prompt, after truncation."""
 
     results: list[np.ndarray]
     lengths: list[int]
@@ -232,12 +237,14 @@ class Service:
         max_tokens: int | None,
     ) -> list[Text]:
         skip = self.tokenizer.prompt_length(prefix) if prefix and not self.recipe.include_prompt else 0
-        if prefix:
-            prompts = [prefix + prompt if isinstance(prompt, str) else prompt for prompt in prompts]
-        encoded = tokenization.encode(self.tokenizer, prompts)
         dimensions, normalise = params.dimensions, bool(params.use_activation)
-        texts = [Text(ids, min(skip, len(ids)), dimensions, normalise) for ids in encoded]
-        self.llm.engine.check(texts)
+        encoded: list[np.ndarray] = []
+        texts: list[Text] = []
+        for chunk in _chunks([self._bounded(prompt, prefix, tokenization) for prompt in prompts]):
+            found = tokenization.encode(self.tokenizer, chunk)
+            texts += [Text(ids, min(skip, len(ids)), dimensions, normalise) for ids in found]
+            self.llm.engine.check(texts[len(encoded) :])
+            encoded += found
         longest = max(len(ids) for ids in encoded)
         if max_tokens is not None and longest > max_tokens:
             raise InputError(
@@ -247,6 +254,23 @@ class Service:
         if tokenization.cut is not None:
             self.truncated_texts += sum(len(ids) == tokenization.cut for ids in encoded)
         return texts
+
+    def _bounded(self, prompt: Prompt, prefix: str, tokenization: Tokenization) -> Prompt:
+        """Returns a prompt with its prefix, no longer than any text that the model takes can be.
+
+        Raises `InputError` for a longer one unless it shall be cut, so that a book is never tokenized to be thrown away.
+        """
+        if not isinstance(prompt, str):
+            return prompt
+        most = self.max_length * _MOST_CHARACTERS_PER_TOKEN + _FREE_CHARACTERS
+        if len(prompt) <= most:
+            return prefix + prompt
+        if tokenization.cut is None:
+            raise InputError(
+                f"This model's maximum context length is {self.max_length} tokens. However, your prompt contains "
+                f"{len(prompt)} characters. Please reduce the length of the input prompt or ask for truncation."
+            )
+        return prefix + (prompt[:most] if tokenization.side == "right" else prompt[-most:])
 
     async def vectors(self, texts: list[Text], task: str, priority: int, gone: Gone | None) -> list[np.ndarray]:
         """Queues texts as one request and returns their results. Arguments are those of `run`."""
@@ -291,3 +315,16 @@ class Service:
     def _deliver(self, jobs: Sequence[Job]) -> None:
         if self._loop is not None and not self._loop.is_closed():
             self._loop.call_soon_threadsafe(settle, jobs)
+
+
+def _chunks(prompts: Sequence[Prompt]) -> Iterator[list[Prompt]]:
+    """Yields the prompts in groups that are not too large to tokenize at once."""
+    chunk: list[Prompt] = []
+    size = 0
+    for prompt in prompts:
+        if chunk and size + len(prompt) > _CHUNK_CHARACTERS:
+            yield chunk
+            chunk, size = [], 0
+        chunk.append(prompt)
+        size += len(prompt)
+    yield chunk

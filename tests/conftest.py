@@ -34,3 +34,22 @@ def checkpoint(tmp_path):
         return tiny.write(spec, tmp_path / name)
 
     return make
+
+
+@pytest.fixture
+def start():
+    """Starts `jaxembed serve` with arguments, and sees to its end."""
+    from processes import Process
+
+    started = []
+
+    def go(*arguments: str, **options):
+        started.append(Process(*arguments, **options))
+        return started[-1]
+
+    yield go
+    for each in started:
+        if each.process.poll() is None:
+            each.process.kill()
+            each.process.wait()
+        each.process.stdout.close()

@@ -13,11 +13,10 @@ import time
 
 import httpx2 as httpx
 import pytest
+from processes import free_port
 
 from jaxembed.cli import flags, main, serve
 from jaxembed.errors import InputError
-
-START = 120  # seconds a start may take on a busy machine
 
 
 def parsed(*argv: str, **environment: str) -> dict:
@@ -27,67 +26,9 @@ def parsed(*argv: str, **environment: str) -> dict:
     return flags.read(serve.FLAGS, arguments, environment)
 
 
-class Process:
-    """A server of its own, started with arguments; knows its address once it is ready."""
-
-    def __init__(self, *arguments: str, env: dict | None = None) -> None:
-        command = [sys.executable, "-m", "jaxembed", "serve", *arguments]
-        self.process = subprocess.Popen(
-            command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env={**os.environ, **(env or {})}
-        )
-        self.lines: list[str] = []
-        self._reader = threading.Thread(target=self._read, daemon=True)
-        self._reader.start()
-
-    def _read(self) -> None:
-        for line in self.process.stdout:
-            self.lines.append(line)
-
-    @property
-    def output(self) -> str:
-        return "".join(self.lines)
-
-    def wait_ready(self) -> str:
-        end = time.monotonic() + START
-        while time.monotonic() < end and self.process.poll() is None:
-            found = re.search(r"ready on (\S+) after [\d.]+ s", self.output)
-            if found:
-                return found[1]
-            time.sleep(0.05)
-        raise AssertionError(f"not ready: {self.output}")
-
-    def end(self, number: int = signal.SIGTERM, timeout: float = 60) -> int:
-        self.process.send_signal(number)
-        status = self.process.wait(timeout)
-        self._reader.join(5)
-        return status
-
-
-@pytest.fixture
-def start():
-    started = []
-
-    def go(*arguments: str, **options) -> Process:
-        started.append(Process(*arguments, **options))
-        return started[-1]
-
-    yield go
-    for each in started:
-        if each.process.poll() is None:
-            each.process.kill()
-            each.process.wait()
-        each.process.stdout.close()
-
-
 @pytest.fixture
 def folder(checkpoint):
     return str(checkpoint("pipeline-pooling-mean"))
-
-
-def free_port() -> str:
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        return str(taken.getsockname()[1])
 
 
 def test_flags_have_vllm_s_names_and_dots_reach_into_the_pooler():

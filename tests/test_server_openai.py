@@ -117,6 +117,26 @@ def test_truncation_is_asked_for_or_it_is_an_error(client):
     assert (too_long.status_code, "cannot be greater than max_model_len" in too_long.text) == (400, True)
 
 
+def test_a_book_is_refused_or_cut_before_it_is_tokenized(client, monkeypatch):
+    book = "word " * 200_000
+    sizes = []
+    encode = client.service.tokenizer.encode
+
+    def watched(texts, **options):
+        sizes.append(sum(map(len, texts)))
+        return encode(texts, **options)
+
+    monkeypatch.setattr(client.service.tokenizer, "encode", watched)
+    answer = client.post("/v1/embeddings", json={"input": book})
+    assert (answer.status_code, "contains 1000000 characters" in answer.json()["message"]) == (400, True)
+    assert not sizes
+    for side in ("left", "right"):
+        cut = ask(client, input=book, truncate_prompt_tokens=-1, truncation_side=side)
+        assert cut["usage"]["prompt_tokens"] == 256
+    assert ask(client, input=["word " * 300] * 1000, truncate_prompt_tokens=8)["usage"]["prompt_tokens"] == 8000
+    assert max(sizes) <= 1 << 20
+
+
 def test_special_tokens_and_length_are_the_callers_choice(client, llm):
     assert ask(client, input="hello", add_special_tokens=False)["usage"]["prompt_tokens"] == 1
     raw = floats(ask(client, input="hello", use_activation=False))[0]

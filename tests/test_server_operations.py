@@ -1,5 +1,6 @@
 """Keys, limits, ids, health, metrics, documentation: what operators rely on."""
 
+import asyncio
 import json
 import logging
 import re
@@ -9,7 +10,11 @@ from fakes import FakeRunner
 from fastapi.testclient import TestClient
 from served import served
 
+from jaxembed import PoolingParams
 from jaxembed.errors import EngineError, OverloadedError, StoppedError
+from jaxembed.server.app import create_app
+from jaxembed.server.service import Service
+from jaxembed.server.settings import Settings
 
 
 @pytest.fixture(scope="module")
@@ -70,6 +75,8 @@ def test_every_guarded_route_wants_one_of_the_keys(llm):
         assert client.post("/v1/embeddings", json={"input": "a"}).json()["error"]["message"] == "Unauthorized"
         for path in ("/health", "/ready", "/ping", "/metrics"):
             assert client.get(path).status_code == 200
+        for path in ("/", "/embed", "/invocations", "/v2/embed", "/health", "/playground"):
+            assert client.post(path, json={"inputs": "a"}).status_code == 401
         for header in ("Bearer secret", "bearer other"):
             assert client.get("/v1/models", headers={"authorization": header}).status_code == 200
         for header in ("Bearer secre", "Basic secret", "secret", "Bearer ", ""):
@@ -173,6 +180,48 @@ def test_health_tells_the_truth(llm):
         assert client.get("/health").status_code == 200
         client.service.scheduler.drain()
         assert (client.get("/health").status_code, client.get("/ready").status_code) == (200, 503)
+
+
+def test_a_client_that_hangs_up_gives_its_place_back(llm):
+    """Spoken to as uvicorn does, because a test client never hangs up."""
+    runner = FakeRunner()
+    service = Service(llm, Settings(), runner=runner)
+    app = create_app(service)
+    headers = [(b"content-type", b"application/json")]
+    scope = {"type": "http", "method": "POST", "path": "/v1/embeddings", "headers": headers, "query_string": b""}
+
+    async def run() -> list[dict]:
+        sent, hung_up = [], asyncio.Event()
+        messages = [{"type": "http.request", "body": b'{"input": "a"}', "more_body": False}]
+
+        async def receive() -> dict:
+            if messages:
+                return messages.pop()
+            await hung_up.wait()
+            return {"type": "http.disconnect"}
+
+        async def send(message) -> None:
+            sent.append(message)
+
+        async with app.router.lifespan_context(app):
+            runner.gate.clear()
+            first = asyncio.ensure_future(service.run(["a"], PoolingParams()))
+            while not runner.rows:
+                await asyncio.sleep(0.001)
+            asking = asyncio.ensure_future(app(scope, receive, send))
+            await asyncio.sleep(0.1)
+            hung_up.set()
+            await asyncio.wait_for(asking, 5)
+            runner.gate.set()
+            await first
+            while service.scheduler.open_requests:
+                await asyncio.sleep(0.001)
+        return sent
+
+    sent = asyncio.run(run())
+    assert sent[0]["status"] == 499
+    assert service.scheduler.stats.ended == {"done": 1, "cancelled": 1, "stopped": 0}
+    assert len(runner.rows) == 1
 
 
 def test_metrics_count_what_happened(llm):

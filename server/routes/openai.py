@@ -35,6 +35,7 @@ def add_routes(app: FastAPI, service: Service) -> None:
         answer=EmbeddingResponse,
         summary="Vectors of texts (OpenAI)",
         tags=["embeddings"],
+        raw=True,
     )
 
     @app.post("/classify", include_in_schema=False)
@@ -49,6 +50,7 @@ def add_routes(app: FastAPI, service: Service) -> None:
         answer=PoolingResponse,
         summary="Vectors of texts or of all their tokens (vLLM)",
         tags=["embeddings"],
+        raw=True,
     )
 
 

@@ -5,7 +5,7 @@ from typing import Any
 
 from fastapi import FastAPI
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import PlainTextResponse, Response
 
 from jaxembed import __version__
 from jaxembed.errors import InputError
@@ -14,6 +14,7 @@ from jaxembed.server.encoding import json_response
 from jaxembed.server.errors import HttpError, Problem
 from jaxembed.server.metrics import Metrics
 from jaxembed.server.requests import add_route, read
+from jaxembed.server.schemas.common import ErrorResponse
 from jaxembed.server.schemas.openai import (
     DetokenizeRequest,
     DetokenizeResponse,
@@ -21,20 +22,28 @@ from jaxembed.server.schemas.openai import (
     TokenizeRequest,
     TokenizeResponse,
 )
+from jaxembed.server.schemas.tei import Token
 from jaxembed.server.service import Service
 
 
 def add_routes(app: FastAPI, service: Service, metrics: Metrics) -> None:
     """Adds the routes."""
     scheduler = service.scheduler
+    down: dict[int | str, dict[str, Any]] = {503: {"model": ErrorResponse, "description": "it does not"}}
 
-    @app.get("/health", response_class=Response, tags=["operations"], summary="200 while the engine works, 503 otherwise")
+    @app.get(
+        "/health",
+        response_class=Response,
+        tags=["operations"],
+        responses=down,
+        summary="Whether the engine works",
+    )
     async def health() -> Response:
         if scheduler.error is None:
             return Response(status_code=200)
         return Problem(503, f"The engine is not available: {scheduler.error}.", "ServiceUnavailableError").response("openai")
 
-    @app.get("/ready", response_class=Response, tags=["operations"], summary="200 while requests are taken")
+    @app.get("/ready", response_class=Response, tags=["operations"], responses=down, summary="Whether requests are taken")
     async def ready() -> Response:
         if scheduler.error is None and scheduler.is_open:
             return Response(status_code=200)
@@ -53,7 +62,7 @@ def add_routes(app: FastAPI, service: Service, metrics: Metrics) -> None:
     async def load() -> Response:
         return json_response({"server_load": scheduler.open_requests})
 
-    @app.get("/metrics", response_class=Response, tags=["operations"], summary="Metrics for Prometheus")
+    @app.get("/metrics", response_class=PlainTextResponse, tags=["operations"], summary="Metrics for Prometheus")
     async def prometheus() -> Response:
         return Response(metrics.text(), media_type="text/plain; version=0.0.4; charset=utf-8")
 
@@ -77,7 +86,15 @@ def add_routes(app: FastAPI, service: Service, metrics: Metrics) -> None:
         return json_response({"prompt": service.tokenizer.decode(body.tokens)})
 
     tags: list[str | Enum] = ["tokens"]
-    add_route(app, "/tokenize", tokens, body=TokenizeRequest, answer=TokenizeResponse, summary="Token ids of a text", tags=tags)
+    add_route(
+        app,
+        "/tokenize",
+        tokens,
+        body=TokenizeRequest,
+        answer=TokenizeResponse | list[list[Token]],
+        summary="Token ids of a text",
+        tags=tags,
+    )
     add_route(app, "/detokenize", text, body=DetokenizeRequest, answer=DetokenizeResponse, summary="The text of ids", tags=tags)
     if service.settings.tokenizer_info:
 

@@ -17,6 +17,7 @@ from jaxembed.server.errors import HttpError
 from jaxembed.server.requests import add_route, gone, new_id, read
 from jaxembed.server.schemas.common import ModelRequest, usage
 from jaxembed.server.schemas.scoring import RerankRequest, RerankResponse, ScoreRequest, ScoreResponse
+from jaxembed.server.schemas.tei import Rank
 from jaxembed.server.service import Service
 
 _PAIRS = (("queries", "documents"), ("queries", "items"), ("data_1", "data_2"), ("text_1", "text_2"))
@@ -45,7 +46,7 @@ def add_routes(app: FastAPI, service: Service) -> None:
         ("/rerank", "/v1/rerank", "/v2/rerank"),
         reranked,
         body=RerankRequest,
-        answer=RerankResponse,
+        answer=RerankResponse | list[Rank],
         summary="Documents in order of their similarity with a query (Jina, Cohere)",
         tags=["scores"],
     )

@@ -61,6 +61,7 @@ def add_routes(app: FastAPI, service: Service) -> None:
         answer=Any,
         summary="The body of any route, told apart by its fields (SageMaker)",
         tags=["operations"],
+        raw=True,
     )
 
     @app.get("/info", tags=["TEI"], summary="What is served (TEI)", response_model=Info)

@@ -125,3 +125,16 @@ class ErrorResponse(ErrorDetail):
 
     object: Literal["error"]
     error: ErrorDetail
+
+
+class CohereError(BaseModel):
+    """An error as Cohere's clients read it."""
+
+    message: str
+
+
+class TeiError(BaseModel):
+    """An error as the clients of text-embeddings-inference read it."""
+
+    error: str
+    error_type: str

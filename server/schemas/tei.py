@@ -66,3 +66,19 @@ class Info(BaseModel):
     version: str
     sha: str | None
     docker_label: str | None
+
+
+class Rank(BaseModel):
+    """One text and how near it is to the query."""
+
+    index: int
+    score: float
+    text: str | None = None
+
+
+class Token(BaseModel):
+    """One token of a text."""
+
+    id: int
+    text: str
+    special: bool
