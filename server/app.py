@@ -20,19 +20,27 @@ from jaxembed.server.gate import Gate
 from jaxembed.server.metrics import Metrics
 from jaxembed.server.routes import cohere, openai, operations, pages, scoring, tei
 from jaxembed.server.service import Service
+from jaxembed.server.tracing import Tracing
 
 _REF = "#/components/schemas/{model}"
 
 
-def create_app(service: Service) -> FastAPI:
-    """Returns the application that serves a model; its lifespan starts and stops the service."""
+def create_app(service: Service, *, tracing: Tracing | None = None) -> FastAPI:
+    """Returns the application that serves a model; its lifespan starts and stops the service.
+
+    tracing: where spans go, by default where the settings say. Raises `InputError` if they say so and packages are missing.
+    """
     settings = service.settings
+    if tracing is None and settings.otlp_traces_endpoint:
+        tracing = Tracing(settings.otlp_traces_endpoint)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         service.start()
         yield
         service.stop()
+        if tracing is not None:
+            tracing.close()
 
     app = FastAPI(
         title="jaxembed",
@@ -57,7 +65,7 @@ def create_app(service: Service) -> FastAPI:
             allow_headers=list(settings.allowed_headers),
             allow_credentials=settings.allow_credentials,
         )
-    app.add_middleware(Gate, settings=settings, metrics=metrics)
+    app.add_middleware(Gate, settings=settings, metrics=metrics, tracing=tracing)
     app.openapi = lambda: _openapi(app)  # type: ignore[method-assign]
     return app
 

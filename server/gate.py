@@ -14,6 +14,7 @@ from jaxembed.errors import OverloadedError
 from jaxembed.server.errors import HttpError, Problem, face_of
 from jaxembed.server.metrics import Metrics
 from jaxembed.server.settings import Settings
+from jaxembed.server.tracing import Tracing
 
 # Open without a key, so that load balancers and orchestrators can look, and the page that asks for the key can be shown.
 PUBLIC = ("/health", "/ready", "/ping", "/", "/playground", "/playground/style.css", "/playground/app.js")
@@ -25,8 +26,8 @@ logger = logging.getLogger("jaxembed.server")
 class Gate:
     """ASGI middleware, written without Starlette's helpers because those cost more than the work."""
 
-    def __init__(self, app: ASGIApp, *, settings: Settings, metrics: Metrics) -> None:
-        self._app, self._settings, self._metrics = app, settings, metrics
+    def __init__(self, app: ASGIApp, *, settings: Settings, metrics: Metrics, tracing: Tracing | None = None) -> None:
+        self._app, self._settings, self._metrics, self._tracing = app, settings, metrics, tracing
         self._keys = [_digest(key.encode()) for key in settings.api_keys]
         self._open_bytes = 0
         self._public = PUBLIC if settings.guard_metrics else (*PUBLIC, "/metrics")
@@ -53,9 +54,14 @@ class Gate:
         self._open_bytes += size
         try:
             problem = self._refusal(scope, headers)
-            if problem is None:
+            if problem is None and self._tracing is None:
                 await self._app(scope, receive, answer)
-            else:
+            elif problem is None and self._tracing is not None:
+                with self._tracing.request(scope["method"], scope["path"], headers) as span:
+                    await self._app(scope, receive, answer)
+                    route = getattr(scope.get("route"), "path", "other")
+                    span.set_attributes({"http.route": route, "http.response.status_code": status})
+            elif problem is not None:
                 await problem.response(face_of(scope["path"]))(scope, receive, answer)
         except Exception as error:
             logger.exception("request %s to %s failed", request_id.decode("latin-1"), scope["path"])

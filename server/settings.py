@@ -16,6 +16,7 @@ class Settings:
     one request, max_open_bytes: of all together. max_queue_tokens, max_wait_seconds: what the queue takes on.
     request_timeout_seconds: the deadline of a request. drain_seconds: how long shutting down waits for open requests.
     stall_seconds: a device that is silent for so long counts as dead. token_ids: whether requests may carry ids.
+    otlp_traces_endpoint: where spans are sent, None for nowhere.
     """
 
     served_model_names: tuple[str, ...] = ()
@@ -43,3 +44,4 @@ class Settings:
     docs: bool = True
     tokenizer_info: bool = False
     root_path: str = ""
+    otlp_traces_endpoint: str | None = None

@@ -35,7 +35,7 @@ MODEL = [
     Flag("max-model-len", "tokens of the longest text", positive, metavar="N"),
     Flag("download-dir", "where hub models are kept", metavar="FOLDER"),
     Flag("hf-token", "for gated models; HF_TOKEN is read too", metavar="TOKEN"),
-    Flag("quantization", "not supported yet", short="-q"),
+    Flag("quantization", "int8: the matrices of the layers in 8 bits", short="-q", metavar="NAME"),
     Flag("enable-lora", "not supported yet", bool, False),
     Flag("tensor-parallel-size", "1 is what there is", positive, 1, short="-tp", metavar="N"),
     Flag("pipeline-parallel-size", "1 is what there is", positive, 1, short="-pp", metavar="N"),
@@ -79,6 +79,7 @@ NETWORK = [
     Flag("disable-uvicorn-access-log", "no line for each request", bool, False),
     Flag("disable-fastapi-docs", "no /docs and no /openapi.json", bool, False),
     Flag("enable-tokenizer-info-endpoint", "GET /tokenizer_info", bool, False),
+    Flag("otlp-traces-endpoint", "send OpenTelemetry spans to this URL (needs jaxembed[otel])", metavar="URL"),
     Flag("uvicorn-log-level", "how much is logged", choices=("debug", "info", "warning", "error", "critical"), default="info"),
 ]
 LIMITS = [
@@ -171,6 +172,7 @@ def settings(values: Mapping[str, Any], environment: Mapping[str, str]) -> "Sett
         docs=not values["disable_fastapi_docs"],
         tokenizer_info=values["enable_tokenizer_info_endpoint"],
         root_path=values["root_path"],
+        otlp_traces_endpoint=values["otlp_traces_endpoint"],
     )
 
 
