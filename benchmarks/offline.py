@@ -91,7 +91,8 @@ class Peer:
     """One library in a process of its own."""
 
     def __init__(self, python: Path, role: str, count: int, seed: int) -> None:
-        command = [str(python), __file__, "--role", role, "--texts", str(count), "--seed", str(seed)]
+        # -P keeps this folder off the path: transformers would take kernels.py beside this file for the package of that name.
+        command = [str(python), "-P", __file__, "--role", role, "--texts", str(count), "--seed", str(seed)]
         self.process = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, cwd=ROOT
         )
