@@ -14,7 +14,7 @@ from jaxembed import sharding
 from jaxembed.convert import store
 from jaxembed.convert.manifest import ARRAYS, Manifest, StoredArray, digest_of_rules
 from jaxembed.convert.parameters import Parameter, declare, fill, layouts, shapes
-from jaxembed.convert.weights import leaf
+from jaxembed.convert.weights import read_leaves
 from jaxembed.errors import CheckpointError
 from jaxembed.heads import Head
 from jaxembed.quantised import Quantised
@@ -46,11 +46,7 @@ def restore_weights(
     graph, state, summed = declare(family, config, heads, modes, include_prompt=include_prompt)
     found = stored_parameters(folder, manifest, shapes(state), summed)
     if per_layer or int8:
-        leaves = {}
-        for parameter in found:
-            kind = dtype if parameter.in_backbone else np.float32
-            leaves[parameter.path] = leaf(parameter, kind, per_layer=per_layer, int8=int8, mesh=mesh)
-        return graph, fill(state, leaves)
+        return graph, fill(state, read_leaves(found, dtype, per_layer=per_layer, int8=int8, mesh=mesh))
     wanted: dict[str, tuple[int, Any, Sharding]] = {}
     for path, array in manifest.arrays.items():
         kind = array.dtype if array.dtype == "int8" else dtype if _rounded(path) else np.float32

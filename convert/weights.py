@@ -37,11 +37,18 @@ def load_weights(
     parameter's worth of tensors beside the device's copy. Raises `CheckpointError` for anything that does not fit.
     """
     graph, state, summed = declare(family, config, heads, modes, include_prompt=include_prompt)
-    leaves = {}
-    for parameter in open_parameters(family, config, heads, folder, state, summed).parameters:
-        kind = dtype if parameter.in_backbone else np.float32
-        leaves[parameter.path] = leaf(parameter, kind, per_layer=per_layer, int8=int8, mesh=mesh)
-    return graph, fill(state, leaves)
+    found = open_parameters(family, config, heads, folder, state, summed).parameters
+    return graph, fill(state, read_leaves(found, dtype, per_layer=per_layer, int8=int8, mesh=mesh))
+
+
+def read_leaves(
+    parameters: Sequence[Parameter], dtype: Any, *, per_layer: bool, int8: bool, mesh: Mesh | None
+) -> dict[str, Any]:
+    """Reads every parameter in turn, the backbone's in `dtype`, the heads' in float32, and returns them by path."""
+    return {
+        one.path: leaf(one, dtype if one.in_backbone else np.float32, per_layer=per_layer, int8=int8, mesh=mesh)
+        for one in parameters
+    }
 
 
 def leaf(parameter: Parameter, dtype: Any, *, per_layer: bool, int8: bool, mesh: Mesh | None) -> Any:

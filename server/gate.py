@@ -13,11 +13,12 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from jaxembed.errors import OverloadedError
 from jaxembed.server.errors import HttpError, Problem, face_of
 from jaxembed.server.metrics import Metrics
+from jaxembed.server.routes import pages
 from jaxembed.server.settings import Settings
 from jaxembed.server.tracing import Tracing
 
 # Open without a key, so that load balancers and orchestrators can look, and the page that asks for the key can be shown.
-PUBLIC = ("/health", "/ready", "/ping", "/", "/playground", "/playground/style.css", "/playground/app.js")
+PUBLIC = ("/health", "/ready", "/ping", *pages.PATHS)
 
 access = logging.getLogger("jaxembed.access")
 logger = logging.getLogger("jaxembed.server")

@@ -7,6 +7,8 @@ from starlette.responses import FileResponse, RedirectResponse, Response
 
 FOLDER = Path(__file__).parent.parent / "playground"
 _TYPES = {"style.css": "text/css", "app.js": "text/javascript"}
+# All that is served here, and shown without a key: the page asks for it.
+PATHS = ("/", "/playground", *(f"/playground/{name}" for name in _TYPES))
 
 # Nothing from anywhere else, and nothing inline: what a text holds can never become code.
 _POLICY = "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; connect-src 'self'; img-src data:"
