@@ -13,7 +13,6 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,8 +24,9 @@ from jaxembed.convert.adapters import merged_config
 from jaxembed.convert.manifest import ARRAYS, Manifest, StoredArray, read_manifest
 from jaxembed.convert.parameters import Parameter, declare, layouts, open_parameters
 from jaxembed.convert.parity import TEXTS, figures
-from jaxembed.convert.streamed import streamed_vectors
-from jaxembed.convert.weights import each_part
+from jaxembed.convert.streamed import ReadAhead, streamed_vectors
+from jaxembed.convert.weights import scale_axes
+from jaxembed.convert.writing import Outline, Writer
 from jaxembed.errors import CheckpointError, InputError, JaxEmbedError
 from jaxembed.files import read_json
 from jaxembed.loading import Description, describe
@@ -38,8 +38,6 @@ _SMALL = ("*.json", "*.txt", "*.model", "*.jinja")
 # What is read at once for a digest; small enough to stay in a processor's cache.
 _BLOCK = 1 << 18
 _SKIPPED = ("onnx", "openvino", "coreml", ARRAYS)
-
-Progress = Callable[[int], None]
 
 
 def convert(
@@ -68,12 +66,11 @@ def convert(
     opened = open_parameters(found.family, found.config, recipe.heads, found.folder, state, summed)
     small = small_files(found.folder)
     with beside(out) as folder, _digesting(found.folder, [*small, *opened.files]) as digests:
-        arrays = _write_arrays(folder / ARRAYS, opened.parameters, dtype, progress)
+        arrays, exact = _write_arrays(folder / ARRAYS, found, graph, state, opened.parameters, dtype, progress)
         for path in small:
             copy_file(path, folder / path.relative_to(found.folder))
         config = merged_config(found.config_json, found.config)
         (folder / "config.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
-        vectors, cost = _recorded(found, graph, state, opened.parameters, dtype)
         made = Manifest(
             source={"name": found.name, "revision": _revision(found.folder), "files": digests.result()},
             family=found.family.name,
@@ -84,8 +81,8 @@ def convert(
             config=own_config(found),
             arrays=arrays,
             fingerprint=manifest.fingerprint(arrays),
-            vectors=manifest.encoded(TEXTS, vectors),
-            cost=cost,
+            vectors=manifest.encoded(TEXTS, exact),
+            cost=_cost(found, graph, state, opened.parameters, dtype, exact),
         )
         made.write(folder)
     return made
@@ -107,75 +104,81 @@ def stored_type(parameter: Parameter, dtype: str) -> np.dtype:
 
 
 def _write_arrays(
-    folder: Path, listed: Sequence[Parameter], dtype: str, progress: Callable[[int], Any] | None
-) -> dict[str, StoredArray]:
-    """Writes all parameters; a quantised one becomes two arrays, `path.q` and `path.scale`."""
-    total = 0
-    arrays: dict[str, store.Pieces] = {}
-    axes: dict[str, tuple[str, ...]] = {}
-    tick: list[Progress] = [lambda count: None]
-    for parameter in listed:
-        for path, letters, shape, kind, each in _parts(parameter, dtype):
-            arrays[path] = store.Pieces(shape, kind, parameter.stacked, each, lambda count: tick[0](count))
-            axes[path] = letters
-            total += arrays[path].size * kind.itemsize
+    folder: Path,
+    found: Description,
+    graph: Any,
+    state: Any,
+    listed: Sequence[Parameter],
+    dtype: str,
+    progress: Callable[[int], Any] | None,
+) -> tuple[dict[str, StoredArray], np.ndarray]:
+    """Writes all parameters and returns them with the vectors of the fixed texts in float32, from one reading of the source.
+
+    A quantised parameter becomes two arrays, `path.q` and `path.scale`.
+    """
+    stored = {path: each for parameter in listed for path, each in _outlines(parameter, dtype).items()}
+    outlines = {path: outline for path, (outline, _) in stored.items()}
+    total = sum(outline.nbytes for outline in outlines.values())
     _check_room(folder.parent, total)
-    with nullcontext(tick[0]) if progress is None else progress(total) as tick[0]:
-        store.write(folder, arrays)
+    store.create(folder, outlines)
+    with (
+        nullcontext(lambda count: None) if progress is None else progress(total) as tick,
+        Writer(folder, outlines, tick) as writer,
+    ):
+
+        def read(parameter: Parameter, index: int) -> Any:
+            value = parameter.value(index)
+            piece = parameter.rounded(value, stored_type(parameter, dtype), int8=dtype == "int8")
+            for path, part in _parts(parameter.path, piece).items():
+                writer.put(path, index, part)
+            return value
+
+        with ReadAhead(listed, read, Parameter.value) as pieces:
+            vectors = streamed_vectors(graph, state, listed, pieces.take, _texts(found), found.width)
+            pieces.rest()
+    arrays = {
+        path: StoredArray(outline.shape, outline.dtype.name, axes, outline.stacked, writer.digest(path))
+        for path, (outline, axes) in stored.items()
+    }
+    return arrays, vectors
+
+
+def _outlines(parameter: Parameter, dtype: str) -> dict[str, tuple[Outline, tuple[str, ...]]]:
+    """Returns the arrays that a parameter is stored as, with a letter for each of their axes."""
+    if dtype != "int8" or parameter.summed is None:
+        return {parameter.path: (Outline(parameter.shape, stored_type(parameter, dtype), parameter.stacked), parameter.axes)}
+    shape = (*parameter.shape[:1], *parameter.shape[1 + parameter.summed :])
     return {
-        path: StoredArray(pieces.shape, pieces.dtype.name, axes[path], pieces.stacked, pieces.digest)
-        for path, pieces in arrays.items()
+        f"{parameter.path}.q": (Outline(parameter.shape, np.dtype(np.int8), parameter.stacked), parameter.axes),
+        f"{parameter.path}.scale": (
+            Outline(shape, np.dtype(np.float32), parameter.stacked),
+            scale_axes(parameter.axes, parameter.summed),
+        ),
     }
 
 
-def _parts(
-    parameter: Parameter, dtype: str
-) -> Iterator[tuple[str, tuple[str, ...], tuple[int, ...], np.dtype, Callable[[], Iterator[Any]]]]:
-    """Yields path, axes, shape, type and pieces of each array that a parameter is stored as."""
-    kind = stored_type(parameter, dtype)
-    if dtype != "int8" or parameter.summed is None:
-        yield parameter.path, parameter.axes, parameter.shape, kind, partial(parameter.pieces, kind, int8=False)
-        return
-    layers = parameter.shape[:1]
-    shape = parameter.shape[1:]
-    outline = Quantised(np.empty(shape, np.int8), np.empty(shape[parameter.summed :], np.float32))
-    letters = each_part(outline, parameter.axes[1:], lambda part, axes: axes)
-
-    scales: list[np.ndarray] = []
-
-    def each(name: str) -> Iterator[np.ndarray]:
-        # The scales are small and come with the matrices, which are written first.
-        if name == "scale" and len(scales) == len(parameter.reads):
-            yield from scales
-            return
-        for piece in parameter.pieces(kind, int8=True):
-            assert isinstance(piece, Quantised)
-            scales.append(piece.scale)
-            yield getattr(piece, name)
-
-    for name in ("q", "scale"):
-        part = getattr(outline, name)
-        yield (
-            f"{parameter.path}.{name}",
-            ("l", *getattr(letters, name)),
-            (*layers, *part.shape),
-            part.dtype,
-            partial(each, name),
-        )
+def _parts(path: str, piece: np.ndarray | Quantised) -> dict[str, np.ndarray]:
+    """Returns the pieces of arrays that a parameter's piece is stored as."""
+    return {f"{path}.q": piece.q, f"{path}.scale": piece.scale} if isinstance(piece, Quantised) else {path: piece}
 
 
-def _recorded(
-    found: Description, graph: Any, state: Any, listed: Sequence[Parameter], dtype: str
-) -> tuple[np.ndarray, dict[str, float] | None]:
-    """Returns the vectors of the fixed texts in float32, and what rounding to `dtype` changes in them."""
+def _texts(found: Description) -> list[Text]:
     ids = found.tokenizer.encode(list(TEXTS), max_length=found.max_length)
-    texts = [Text(one, normalise=bool(found.recipe.normalise)) for one in ids]
-    width = found.width
-    exact = streamed_vectors(graph, state, listed, texts, width, int8=False, dtype=np.float32)
+    return [Text(one, normalise=bool(found.recipe.normalise)) for one in ids]
+
+
+def _cost(
+    found: Description, graph: Any, state: Any, listed: Sequence[Parameter], dtype: str, exact: np.ndarray
+) -> dict[str, float] | None:
+    """Returns what rounding to `dtype` changes in the exact vectors of the fixed texts; None where nothing is rounded."""
     if dtype in ("auto", "float32"):
-        return exact, None
-    rounded = streamed_vectors(graph, state, listed, texts, width, int8=dtype == "int8", dtype=np.dtype("bfloat16"))
-    return exact, figures(rounded, exact)
+        return None
+
+    def take(parameter: Parameter, index: int) -> Any:
+        kind = np.dtype("bfloat16") if parameter.in_backbone else np.dtype("float32")
+        return parameter.piece(index, kind, int8=dtype == "int8")
+
+    return figures(streamed_vectors(graph, state, listed, take, _texts(found), found.width), exact)
 
 
 def check_target(out: Path) -> None:

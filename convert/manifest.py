@@ -21,20 +21,23 @@ from jaxembed.errors import CheckpointError
 NAME = "manifest.json"
 # The folder with the Orbax checkpoint.
 ARRAYS = "arrays"
-FORMAT = "jaxembed/1"
+FORMAT = "jaxembed/2"
 
 _PACKAGES = ("jaxembed", "jax", "flax", "orbax-checkpoint", "numpy")
 
 
 @dataclass(frozen=True)
 class StoredArray:
-    """One array of the Orbax checkpoint. axes: a letter for each, `l` first where layers are stacked. sha256: of its bytes."""
+    """One array of the Orbax checkpoint.
+
+    axes: a letter for each, `l` first where layers are stacked. xxh3: `writing.digest_of` its layers, or the whole.
+    """
 
     shape: tuple[int, ...]
     dtype: str
     axes: tuple[str, ...]
     stacked: bool
-    sha256: str
+    xxh3: str
 
 
 @dataclass(frozen=True)
@@ -111,7 +114,7 @@ def digest_of_rules(tables: Sequence[rules.Table]) -> str:
 
 def fingerprint(arrays: Mapping[str, StoredArray]) -> str:
     """Returns a digest of the content of all arrays, whatever order they are in."""
-    lines = [f"{name} {array.dtype} {array.shape} {array.sha256}" for name, array in sorted(arrays.items())]
+    lines = [f"{name} {array.dtype} {array.shape} {array.xxh3}" for name, array in sorted(arrays.items())]
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
 

@@ -56,14 +56,22 @@ class Parameter:
     stacked: bool
     summed: int | None = None
 
-    def piece(self, index: int, dtype: Any, *, int8: bool) -> np.ndarray | Quantised:
-        """Reads one piece as an array of `dtype`, or quantised if it is stored so, or if it may be and `int8` is asked for."""
+    def value(self, index: int) -> np.ndarray | Quantised:
+        """Reads one piece in the type in which it is stored, its elements in order."""
         value = self.reads[index]()
+        return value if isinstance(value, Quantised) else in_order(value).reshape(value.shape)
+
+    def rounded(self, value: np.ndarray | Quantised, dtype: Any, *, int8: bool) -> np.ndarray | Quantised:
+        """Returns what `value` gave in `dtype`, or quantised if it is so, or if it may be and `int8` is asked for."""
         if isinstance(value, Quantised):
             return value
         if int8 and self.summed is not None:
             return quantise(value, summed=self.summed)
-        return in_order(value).reshape(value.shape).astype(dtype, copy=False)
+        return value.astype(dtype, copy=False)
+
+    def piece(self, index: int, dtype: Any, *, int8: bool) -> np.ndarray | Quantised:
+        """Reads one piece and rounds it."""
+        return self.rounded(self.value(index), dtype, int8=int8)
 
     def pieces(self, dtype: Any, *, int8: bool) -> Iterator[np.ndarray | Quantised]:
         """Reads the pieces in turn."""

@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 from jax.sharding import Mesh
@@ -90,4 +89,4 @@ def scale_axes(axes: tuple[str, ...], summed: int) -> tuple[str, ...]:
 
 
 def _on_device(part: np.ndarray, axes: tuple[str, ...], mesh: Mesh | None) -> jax.Array:
-    return jnp.asarray(part) if mesh is None else jax.device_put(part, sharding.sharding(axes, part.shape, mesh))
+    return jax.device_put(part, None if mesh is None else sharding.sharding(axes, part.shape, mesh))

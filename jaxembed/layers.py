@@ -5,9 +5,10 @@ compute in float32 whatever the weights are.
 """
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
+from dataclasses import dataclass
 from typing import Any
 
 import jax
@@ -153,15 +154,8 @@ def each_layer(layers: nnx.Module, x: Array, *shared: Any, choose: tuple[int, ..
     graph, state = nnx.split(layers)
     leaves = jax.tree.leaves(state, is_leaf=_is_unrolled)
     if _is_unrolled(leaves[0]):
-        seen = _seen.get()
-        if seen is not None and not seen:
-            seen.append(x)
-        for i in range(len(leaves[0])):
-            layer = nnx.merge(graph, jax.tree.map(lambda leaf, i=i: leaf[i], state, is_leaf=_is_unrolled))
-            x = layer(x, *(shared if choose is None else (*shared[:-1], shared[-1][choose[i]])))
-            if seen is not None:
-                seen.append(x)
-        return x
+        turns = Turns(graph, state, x, shared, choose or (None,) * len(leaves[0]))
+        return (_loop.get() or run_through)(turns)
 
     if choose is None or len(shared[-1]) == 1:
         given = shared if choose is None else (*shared[:-1], shared[-1][0])
@@ -180,21 +174,54 @@ def each_layer(layers: nnx.Module, x: Array, *shared: Any, choose: tuple[int, ..
     return x
 
 
-_seen: ContextVar[list[Array] | None] = ContextVar("_seen", default=None)
+@dataclass(frozen=True)
+class Turns:
+    """Unrolled layers that x has yet to go through.
+
+    graph, state: of the layers; the leaves are tuples. shared: what each layer gets beside x. choose: for each layer the index
+    of the one that it gets among the last of `shared`, None where that is not one of several.
+    """
+
+    graph: nnx.GraphDef
+    state: Any
+    x: Array
+    shared: tuple[Any, ...]
+    choose: Sequence[int | None]
+
+    def weights(self, i: int) -> Any:
+        """Returns the state of layer i."""
+        return jax.tree.map(lambda leaf: leaf[i], self.state, is_leaf=_is_unrolled)
+
+    def step(self, weights: Any, x: Array, chosen: int | None) -> Array:
+        """Returns what a layer with these weights makes of x."""
+        shared = self.shared if chosen is None else (*self.shared[:-1], self.shared[-1][chosen])
+        return nnx.merge(self.graph, weights)(x, *shared)
+
+
+def run_through(turns: Turns, seen: Callable[[Array], object] = lambda x: None) -> Array:
+    """Runs x through the layers and returns what leaves the last one; what enters the first and leaves each is `seen`."""
+    x = turns.x
+    seen(x)
+    for i, chosen in enumerate(turns.choose):
+        x = turns.step(turns.weights(i), x, chosen)
+        seen(x)
+    return x
+
+
+_loop: ContextVar[Callable[[Turns], Array] | None] = ContextVar("_loop", default=None)
 
 
 @contextmanager
-def layers_seen() -> Iterator[list[Array]]:
-    """Gives a list that `each_layer` fills, as long as the block lasts: what enters the first unrolled layer, what leaves each.
+def looping(loop: Callable[[Turns], Array]) -> Iterator[None]:
+    """Has `each_layer` run unrolled layers by `loop` instead of `run_through`, as long as the block lasts.
 
-    For comparing a model with another layer by layer. Not for scanned layers, whose states never leave the scan.
+    For looking at a model from within. Not for scanned layers, whose states never leave the scan.
     """
-    seen: list[Array] = []
-    token = _seen.set(seen)
+    token = _loop.set(loop)
     try:
-        yield seen
+        yield
     finally:
-        _seen.reset(token)
+        _loop.reset(token)
 
 
 def _is_unrolled(leaf: Any) -> bool:

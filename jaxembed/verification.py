@@ -21,7 +21,7 @@ from jaxembed.convert.manifest import ARRAYS, Manifest
 from jaxembed.convert.parity import MORE_TEXTS, figures
 from jaxembed.engine import Engine
 from jaxembed.errors import CheckpointError, InputError, ParityError
-from jaxembed.layers import layers_seen
+from jaxembed.layers import Turns, looping, run_through
 from jaxembed.packed import Packed
 
 # A layer departs where the states that leave it differ by more than this share of their norm, by the kind of the weights.
@@ -98,12 +98,12 @@ def against_record(engine: Engine, manifest: Manifest) -> Comparison:
 def check_arrays(folder: Path, manifest: Manifest) -> None:
     """Raises `CheckpointError` for the first array whose bytes are not those that were written."""
     from jaxembed.convert import store
+    from jaxembed.convert.writing import digest_of, digest_of_piece
 
     for path, array in manifest.arrays.items():
-        digest = hashlib.sha256()
-        for layer in range(array.shape[0]) if array.stacked else [None]:
-            digest.update(np.ascontiguousarray(store.read(folder / ARRAYS, path, layer)).reshape(-1).view(np.uint8))
-        if digest.hexdigest() != array.sha256:
+        layers = range(array.shape[0]) if array.stacked else [None]
+        digests = [digest_of_piece(store.read(folder / ARRAYS, path, layer)) for layer in layers]
+        if digest_of(digests) != array.xxh3:
             raise CheckpointError(f"{folder} is damaged: the array {path} has changed; convert the checkpoint again.")
 
 
@@ -159,9 +159,16 @@ def _states(engine: Engine, ids: np.ndarray) -> tuple[list[np.ndarray], np.ndarr
 
     def run(leaves: Sequence[Any], fields: Sequence[Any]) -> tuple[list[Any], Any]:
         embedder = nnx.merge(engine.model.graph, jax.tree.unflatten(tree, leaves))
-        with layers_seen() as seen:
+        seen: list[Any] = []
+
+        def loop(turns: Turns) -> Any:
+            # Where there are several loops, what leaves one enters the next.
+            seen[-1:] = []
+            return run_through(turns, seen.append)
+
+        with looping(loop):
             final = embedder.hidden(Packed(*fields, cell=row.shape.cell), engine.choices)
-        return list(seen), final
+        return seen, final
 
     with jax.default_matmul_precision("highest"):
         seen, final = jax.jit(run)(leaves, fields)
