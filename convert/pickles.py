@@ -110,10 +110,10 @@ class _Machine:
                     return self.stack.pop()
                 self._step(opcode.name, argument)
         # What contradicts itself shows as one of these, here or inside `pickletools`.
-        except (ValueError, IndexError, KeyError, TypeError, OverflowError) as error:
+        except (ValueError, IndexError, KeyError, TypeError, OverflowError, MemoryError) as error:
             if isinstance(error, UnsupportedModelError):
                 raise
-            raise MalformedPickleError(f"{error}") from None
+            raise MalformedPickleError(_short(error) or "it asks for more memory than there is") from None
         raise MalformedPickleError("it has no end")
 
     def _step(self, name: str, argument: Any) -> None:
@@ -181,7 +181,7 @@ class _Machine:
 
     def _made(self, what: Any, arguments: tuple[Any, ...]) -> Any:
         if not isinstance(what, _Global) or (what.module, what.name) not in _MAKERS:
-            raise self._refusal(str(what))
+            raise self._refusal(str(what) if isinstance(what, _Global) else f"a call of a {type(what).__name__}")
         return _MAKERS[what.module, what.name](*arguments)
 
     def _storage(self, identity: Any) -> Storage:
@@ -189,7 +189,8 @@ class _Machine:
         if kind != "storage" or not isinstance(what, _Global) or any(view):
             raise ValueError("a persistent id that is no storage")
         dtype = None if what.name == "UntypedStorage" else STORAGES[what.name]
-        return self.storages.setdefault(str(key), Storage(str(key), dtype, _natural(count)))
+        name = str(_key(key))
+        return self.storages.setdefault(name, Storage(name, dtype, _natural(count)))
 
     def _meant(self, opcode: str, argument: Any) -> str:
         """What an opcode that would import, call or build something is after, as well as it can be told."""
@@ -202,8 +203,8 @@ class _Machine:
 
     def _refusal(self, what: str) -> UnsupportedModelError:
         return UnsupportedModelError(
-            f"{self.origin} is a pickle that asks for {what}; only tensors, dicts and plain values are read, and nothing "
-            "in it was run. If you trust it, save it again as safetensors."
+            f"{self.origin} is a pickle that asks for {_short(what)}; only tensors, dicts and plain values are read, and "
+            "nothing in it was run. If you trust it, save it again as safetensors."
         )
 
 
@@ -263,9 +264,22 @@ def _the(kind: type, value: Any) -> Any:
 
 
 def _natural(value: Any) -> int:
-    if isinstance(value, bool) or not isinstance(value, int) or value < 0:
-        raise ValueError(f"{value!r} where a count should be")
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise TypeError(f"a {type(value).__name__} where a count should be")
+    if value < 0:
+        raise ValueError(f"{value} where a count should be")
     return value
+
+
+def _key(value: Any) -> str | int:
+    # Nothing that is nested is ever hashed or printed: a few bytes can nest as deep, and repeat as often, as they like.
+    if not isinstance(value, str | int):
+        raise TypeError(f"a {type(value).__name__} where a name should be")
+    return value
+
+
+def _short(what: object) -> str:
+    return " ".join(str(what).split())[:200]
 
 
 def _whole(items: list[Any], count: int) -> list[Any]:
@@ -275,4 +289,4 @@ def _whole(items: list[Any], count: int) -> list[Any]:
 
 
 def _pairs(items: list[Any]) -> dict[Any, Any]:
-    return dict(zip(items[::2], items[1::2], strict=True))
+    return dict(zip(map(_key, items[::2]), items[1::2], strict=True))

@@ -218,6 +218,31 @@ def test_what_is_no_dict_of_tensors_is_said(tmp_path):
         torch_tensors(tmp_path / "x.bin")
 
 
+@pytest.mark.parametrize(
+    ("opcodes", "said"),
+    [
+        # Hashed, a key so deep would end the process; printed, it would end the recursion or fill the memory.
+        (b"}" + b")" + b"\x85" * 300_000 + b"Ns.", "a tuple where a name should be"),
+        (name("torch._utils", "_rebuild_parameter") + b")" + b"\x85" * 300_000 + b"R.", "a tuple where a Tensor should be"),
+        (name("torch._utils", "_rebuild_tensor_v2") + b"(" + b"NNNN" + b")" + b"\x85" * 300_000 + b"NNtR.", "more|NoneType"),
+        (b"(t" + b"2\x86" * 60 + b")R.", "a call of a tuple"),
+        (
+            b"(" + plain("storage") + name("torch", "FloatStorage") + b"(t" + b"2\x86" * 60 + b"N" + plain(1) + b"tQ.",
+            "a tuple where a",
+        ),
+        (b"\x8e" + (1 << 40).to_bytes(8, "little") + b"x.", "torch.save|memory|expected"),
+        (name("a" * 5000, "b") + b".", "asks for aaaa"),
+    ],
+)
+def test_a_small_pickle_cannot_ask_for_much(opcodes, said, tmp_path):
+    for number, content in enumerate((b"\x80\x02" + opcodes, pickle.dumps(0x1950A86A20F9469CFC6C, 2) + b"\x80\x02" + opcodes)):
+        path = tmp_path / f"{number}.bin"
+        path.write_bytes(content)
+        with pytest.raises((CheckpointError, UnsupportedModelError), match=said) as error:
+            torch_tensors(path)
+        assert len(str(error.value)) < 1000
+
+
 @pytest.mark.parametrize("dtype", [np.float32, np.float16, np.int8, np.float64])
 def test_any_view_is_put_in_order(dtype):
     rng = np.random.RandomState(5)
