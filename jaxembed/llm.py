@@ -209,17 +209,15 @@ class LLM:
         each = self._params(pooling_params, len(read), task)
         options = {**(tokenization_kwargs or {}), **_older_truncation(each)}
         tokenization = Tokenization.read(options, max_length=self.engine.max_length)
-        tokenizer, recipe = self.engine.model.tokenizer, self.engine.model.recipe
-        prompt = tokenizer.prompt_length(prefix) if prefix and not recipe.include_prompt else 0
+        model = self.engine.model
         ids: list[np.ndarray] = []
         skips: list[int] = []
         for begin in range(0, len(read), _CHUNK):
             chunk = [prefix + one if isinstance(one, str) else one for one in read[begin : begin + _CHUNK]]
-            encoded = tokenization.encode(tokenizer, chunk)
+            encoded = tokenization.encode(model.tokenizer, chunk)
             self.engine.check([Text(one) for one in encoded])
             ids += encoded
-            mark = recipe.instruction_end
-            skips += [max(prompt, tokenizer.length_through(one, mark)) if isinstance(one, str) else prompt for one in chunk]
+            skips += model.left_out(chunk, prefix)
         texts = (
             Text(one, min(skip, len(one)), param.dimensions, bool(param.use_activation))
             for one, skip, param in zip(ids, skips, each, strict=True)

@@ -1,7 +1,7 @@
 """From a name to a loaded model: finds the files, reads what they say, fills the weights. Executes no code of a checkpoint."""
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from importlib.util import find_spec
@@ -10,6 +10,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.sharding import Mesh
 
 from jaxembed.convert.families import static
@@ -58,6 +59,18 @@ class Description:
     def width(self) -> int:
         """The dimensions of a vector."""
         return self.recipe.width(self.hidden_width)
+
+    def left_out(self, prompts: Sequence[str | np.ndarray], prefix: str = "") -> list[int]:
+        """Returns how many leading tokens of each prompt pooling leaves out: its instruction, where this model's are left out.
+
+        prompts: texts with the prefix before them already, or token ids, whose instruction nobody knows.
+        """
+        recipe, tokenizer = self.recipe, self.tokenizer
+        if recipe.include_prompt:
+            return [0] * len(prompts)
+        before = tokenizer.prompt_length(prefix) if prefix else 0
+        mark = recipe.instruction_end
+        return [max(before, tokenizer.length_through(one, mark)) if isinstance(one, str) else 0 for one in prompts]
 
 
 @dataclass(frozen=True)

@@ -329,16 +329,14 @@ class SentenceTransformer:
 
     def _run(self, texts: Sequence[str], prefix: str, kind: str, bar: bool) -> Iterator[np.ndarray]:
         """Yields what the engine gives for each text with its prompt, as the modules make it."""
-        recipe = self.engine.model.recipe
-        tokenizer = self.engine.model.tokenizer
-        prompt = tokenizer.prompt_length(prefix) if prefix and not recipe.include_prompt else 0
+        model = self.engine.model
 
         def tokenized() -> Iterator[Text]:
             for begin in range(0, len(texts), _CHUNK):
                 chunk = [prefix + text for text in texts[begin : begin + _CHUNK]]
-                for text, ids in zip(chunk, tokenizer.encode(chunk, max_length=self.max_seq_length), strict=True):
-                    skip = max(prompt, tokenizer.length_through(text, recipe.instruction_end))
-                    yield Text(ids, skip=min(skip, len(ids)), normalise=bool(recipe.normalise))
+                encoded = model.tokenizer.encode(chunk, max_length=self.max_seq_length)
+                for ids, skip in zip(encoded, model.left_out(chunk, prefix), strict=True):
+                    yield Text(ids, skip=min(skip, len(ids)), normalise=bool(model.recipe.normalise))
 
         if not bar:
             yield from self.engine.run(tokenized(), kind=kind)

@@ -185,6 +185,18 @@ def test_messages_go_through_the_chat_template(client, llm):
     )
 
 
+def test_an_instruction_inside_a_text_is_left_out_as_the_library_leaves_it_out(checkpoint):
+    llm = LLM(str(checkpoint("backbone-gritlm")))
+    text = "<|user|>\nfind\n<|embed|>\ntext"
+    (expected,) = llm.embed(text, use_tqdm=False)
+    ids = llm.engine.model.tokenizer.encode([text])[0].tolist()
+    (whole,) = llm.embed([ids], use_tqdm=False)
+    assert np.abs(np.subtract(whole.outputs.embedding, expected.outputs.embedding)).max() > 1e-3
+    with served(llm) as client:
+        for given, wanted in ((text, expected), (ids, whole)):
+            np.testing.assert_allclose(floats(ask(client, input=given))[0], wanted.outputs.embedding, atol=1e-6)
+
+
 def test_a_prompt_is_taken_by_name(checkpoint):
     with served(LLM(str(checkpoint("pipeline-pooling-without-prompt")))) as client:
         llm, prompt = client.service.llm, client.service.recipe.prompts["query"]
