@@ -12,7 +12,7 @@ import threading
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Any, Protocol
 
 import numpy as np
@@ -21,13 +21,12 @@ from jaxembed import batching
 from jaxembed.batching import Row, Table, Text
 from jaxembed.errors import DeadlineError, EngineError, OverloadedError, StoppedError
 from jaxembed.lanes import BULK_SHARE, Batch, Future, Job, Lanes
+from jaxembed.stats import Stats
 
 # One row runs, one waits behind it.
 ROWS_IN_FLIGHT = 2
 # After this many rows without running out of memory, a halved row is doubled again.
 ROWS_UNTIL_REGROWN = 256
-# How much of the older rows the measured rate forgets at each new one: some thirty rows count.
-_FORGET = 0.03
 # How often the supervisor looks for a silent device. A thread that ends is noticed at once.
 _LOOK_SECONDS = 0.1
 _LONGEST_PAUSE_SECONDS = 30.0
@@ -60,26 +59,6 @@ def settle(jobs: Sequence[Job]) -> None:
             job.future.set_exception(job.error)
 
 
-@dataclass
-class Stats:
-    """What has happened so far. shed: refused requests by reason. ended: accepted ones by how they ended."""
-
-    rows: int = 0
-    texts: int = 0
-    tokens: int = 0
-    row_tokens: int = 0
-    device_seconds: float = 0.0
-    crashes: int = 0
-    halvings: int = 0
-    shed: Counter[str] = field(default_factory=Counter)
-    ended: Counter[str] = field(default_factory=Counter)
-
-    @property
-    def padding_ratio(self) -> float:
-        """The part of all rows so far that held no text."""
-        return 1 - self.tokens / self.row_tokens if self.row_tokens else 0.0
-
-
 class Scheduler:
     """A queue and the thread that empties it. `start` it, `submit` requests, `drain` and `stop` it.
 
@@ -109,7 +88,6 @@ class Scheduler:
         self._waiting = Counter[str]()  # tokens not in flight, by lane
         self._lanes = Lanes()
         self._flying: deque[tuple[Batch, Any, float]] = deque()
-        self._rate_tokens, self._rate_seconds, self._landed_at = 0.0, 0.0, 0.0
         self._rows_since_halving = 0
         self._open, self._ended = True, False
         self._worker = threading.Thread()
@@ -174,14 +152,9 @@ class Scheduler:
         """Requests that have been taken and not been answered."""
         return len(self._jobs)
 
-    @property
-    def tokens_per_second(self) -> float | None:
-        """The rate of the last rows, None before the second row."""
-        return self._rate_tokens / self._rate_seconds if self._rate_seconds > 0 else None
-
     def predicted_wait_seconds(self, lane: str = "bulk") -> float:
         """How long a request that came now would wait until those before it are done; 0 while no rate is known."""
-        rate = self.tokens_per_second
+        rate = self.stats.tokens_per_second
         if rate is None:
             return 0.0
         before = float(self.waiting_tokens)
@@ -217,7 +190,7 @@ class Scheduler:
         if self.error is not None:
             self.stats.shed["unhealthy"] += 1
             raise EngineError(f"The engine is not available: {self.error}.", retry_after_seconds=2)
-        waiting, wait, rate = self.waiting_tokens, self.predicted_wait_seconds(lane), self.tokens_per_second
+        waiting, wait, rate = self.waiting_tokens, self.predicted_wait_seconds(lane), self.stats.tokens_per_second
         own = tokens / rate if rate else 0.0
         if waiting and waiting + tokens > self._max_queue_tokens:
             self._shed("queue_full", f"{waiting} tokens wait and the queue holds {self._max_queue_tokens}", wait)
@@ -290,7 +263,7 @@ class Scheduler:
             self._shrink(0, error)
             return
         self._flying.popleft()
-        self._measure(batch.row, begin)
+        self.stats.landed(batch.row, begin, time.monotonic())
         done = []
         for (job, index), result in zip(batch.places(), results, strict=True):
             job.results[index] = result
@@ -302,19 +275,6 @@ class Scheduler:
             self._deliver(done)
         self.error = None  # a device that was silent has answered
         self._regrow()
-
-    def _measure(self, row: Row, begin: float) -> None:
-        now = time.monotonic()
-        seconds = now - max(self._landed_at, begin)
-        self._landed_at = now
-        if self.stats.rows:  # the first row may have waited for a compiler
-            self._rate_tokens += row.tokens - _FORGET * self._rate_tokens
-            self._rate_seconds += seconds - _FORGET * self._rate_seconds
-        self.stats.rows += 1
-        self.stats.texts += len(row.texts)
-        self.stats.tokens += row.tokens
-        self.stats.row_tokens += row.shape.row
-        self.stats.device_seconds += seconds
 
     # Out of memory.
 

@@ -48,7 +48,7 @@ class _Engine(Collector):
             "flying_tokens": ("Tokens in rows that the device has been given.", scheduler.flying_tokens),
             "open_requests": ("Requests that were taken and not answered yet.", scheduler.open_requests),
             "predicted_wait_seconds": ("How long a request that came now would wait.", scheduler.predicted_wait_seconds()),
-            "tokens_per_second": ("Rate of the last rows.", scheduler.tokens_per_second or 0.0),
+            "tokens_per_second": ("Rate of the last rows.", scheduler.stats.tokens_per_second or 0.0),
             "padding_ratio": ("Part of all rows that held no text.", stats.padding_ratio),
             "engine_up": ("Whether the engine works.", float(scheduler.error is None)),
         }

@@ -34,6 +34,7 @@ FLOORS = {
     "jaxembed.engine": 5,
     "jaxembed.programs": 5,
     "jaxembed.lanes": 5,
+    "jaxembed.stats": 5,
     "jaxembed.scheduler": 5,
     "jaxembed.llm": 6,
     "jaxembed.sentence_transformer": 6,
@@ -57,6 +58,7 @@ LIGHT = [
     "quantization",
     "similarity",
     "lanes",
+    "stats",
     "scheduler",
 ]
 HEAVY = {"jax", "flax", "transformers", "orbax", "torch"}
