@@ -106,13 +106,16 @@ def to_bits(vectors: np.ndarray) -> np.ndarray:
 
 
 def to_int8(vectors: np.ndarray) -> np.ndarray:
-    """Returns unit vectors [n, d] in 255 even steps, int8: round(x · sqrt(d) / 4 · 127), kept within -127 and 127.
+    """Returns the directions of vectors [n, d] in 255 even steps, int8.
 
-    One fixed scale for all dimensions, so that dot products of the integers keep their order; sixteen times the standard
-    deviation would be no finer, and values beyond four of them, one in thousands, are cut.
+    For x of unit length: round(x · sqrt(d) / 4 · 127), kept within -127 and 127. One fixed scale for all dimensions, so that
+    dot products of the integers keep their order; sixteen times the standard deviation would be no finer, and values beyond
+    four of them, one in thousands, are cut. A model that does not normalise would overflow that scale.
     """
+    lengths = np.linalg.norm(vectors, axis=-1, keepdims=True)
+    units = vectors / np.where(lengths > 0, lengths, np.float32(1))
     scale = np.float32(127 * np.sqrt(vectors.shape[-1]) / _INT8_DEVIATIONS)
-    return np.clip(np.rint(vectors * scale), -127, 127).astype(np.int8)
+    return np.clip(np.rint(units * scale), -127, 127).astype(np.int8)
 
 
 def cohere_embeddings(vectors: Sequence[np.ndarray], types: Sequence[str]) -> dict[str, Any]:

@@ -32,10 +32,13 @@ def test_a_manifest_starts_the_server_with_flags_that_it_has(file):
     assert options.drain_seconds < pod["terminationGracePeriodSeconds"]
     for probe, path in {"startupProbe": "/ready", "readinessProbe": "/ready", "livenessProbe": "/health"}.items():
         assert container[probe]["httpGet"] == {"path": path, "port": "http"}
+    assert pod["enableServiceLinks"] is False
     targets = re.findall(r"^FROM base AS (\w+)", (DEPLOY / "Dockerfile").read_text(), re.MULTILINE)
     assert container["image"].removeprefix("jaxembed:") in targets
     named = {volume["name"] for volume in pod.get("volumes", [])}
     assert {mount["name"] for mount in container.get("volumeMounts", [])} == named
+    claims = {document["metadata"]["name"] for document in documents if document["kind"] == "PersistentVolumeClaim"}
+    assert {volume["persistentVolumeClaim"]["claimName"] for volume in pod["volumes"]} == claims
 
 
 def test_the_dockerfile_installs_extras_that_there_are_and_sets_variables_that_are_read():
