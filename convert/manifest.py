@@ -1,7 +1,7 @@
 """What a converted checkpoint says of itself, in `manifest.json`: where it came from, how it was made, what it must give.
 
-It tells a converted folder from any other. It is written last, and holds nothing that depends on the time or the machine, so
-that converting twice gives the same file.
+It tells a converted folder from any other. It is written last, and holds nothing that depends on the time, so that converting
+twice gives the same file.
 """
 
 import base64
