@@ -1,14 +1,10 @@
 """From a Hugging Face checkpoint to a folder that loads by itself: arrays, the small files, and a manifest.
 
-The folder is built beside its place and renamed into it at the end, so that whatever is at that place is whole. A few
-tensors are in memory at a time, however large the checkpoint.
+A few tensors are in memory at a time, however large the checkpoint.
 """
 
-import fcntl
 import hashlib
 import json
-import os
-import shutil
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -20,24 +16,22 @@ import numpy as np
 
 from jaxembed.batching import Text
 from jaxembed.convert import manifest, store
-from jaxembed.convert.adapters import merged_config
 from jaxembed.convert.manifest import ARRAYS, Manifest, StoredArray, read_manifest
 from jaxembed.convert.parameters import Parameter, declare, layouts, open_parameters
 from jaxembed.convert.parity import TEXTS, figures
+from jaxembed.convert.placing import beside, check_room, check_target
+from jaxembed.convert.small_files import copy_files, small_files
 from jaxembed.convert.streamed import ReadAhead, streamed_vectors
 from jaxembed.convert.weights import scale_axes
 from jaxembed.convert.writing import Outline, Writer
-from jaxembed.errors import CheckpointError, InputError, JaxEmbedError
+from jaxembed.errors import CheckpointError, InputError
 from jaxembed.files import read_json
-from jaxembed.loading import Description, describe
+from jaxembed.loading import Description, Overrides, describe
 from jaxembed.quantised import Quantised
 
 DTYPES = ("auto", "float32", "bfloat16", "int8")
-# Files beside the weights that loading reads, in any folder of the checkpoint.
-_SMALL = ("*.json", "*.txt", "*.model", "*.jinja")
 # What is read at once for a digest; small enough to stay in a processor's cache.
 _BLOCK = 1 << 18
-_SKIPPED = ("onnx", "openvino", "coreml", ARRAYS)
 
 
 def convert(
@@ -46,31 +40,33 @@ def convert(
     *,
     dtype: str = "auto",
     progress: Callable[[int], Any] | None = None,
-    **options: Any,
+    hf_overrides: Overrides | None = None,
+    **hub: Any,
 ) -> Manifest:
     """Converts a checkpoint into the new folder `out` and returns its manifest.
 
     source: a folder or a hub name. dtype: "auto" keeps each tensor's own type, "float32" and "bfloat16" turn all of the
     backbone, "int8" quantises the matrices of its layers and turns the rest into bfloat16. progress: given the number of
-    bytes there are to write, returns a context manager that gives a function to call with bytes written. options: those of
-    `loading.describe`. Raises `InputError` for a place that cannot be written, and what loading raises.
+    bytes there are to write, returns a context manager that gives a function to call with bytes written. hf_overrides: as in
+    `loading.load`; they stay in the new folder's `config.json`. hub: of `loading.find_model`. Raises `InputError` for a place
+    that cannot be written, `CheckpointError` for weights whose vectors are not finite, and what loading raises.
     """
     if dtype not in DTYPES:
         raise InputError(f"dtype must be one of {', '.join(DTYPES)}, not {dtype!r}.")
     check_target(out)
-    found = describe(source, **options)
+    found = describe(source, hf_overrides=hf_overrides, **hub)
     if read_manifest(found.folder) is not None:
         raise InputError(f"{found.folder} is converted already; --export-hf turns it back into a Hugging Face checkpoint.")
     recipe = found.recipe
     graph, state, summed = declare(found.family, found.config, recipe.heads, recipe.modes, include_prompt=recipe.include_prompt)
     opened = open_parameters(found.family, found.config, recipe.heads, found.folder, state, summed)
     small = small_files(found.folder)
-    with beside(out) as folder, _digesting(found.folder, [*small, *opened.files]) as digests:
+    read = [*(found.folder / name for name in small), *opened.files]
+    with beside(out) as folder, _digesting(found.folder, read) as digests:
+        copy_files(small, found.folder, folder)
+        (folder / "config.json").write_text(json.dumps(found.config_json, indent=2) + "\n", encoding="utf-8")
+        check_same(found, folder)
         arrays, exact = _write_arrays(folder / ARRAYS, found, graph, state, opened.parameters, dtype, progress)
-        for path in small:
-            copy_file(path, folder / path.relative_to(found.folder))
-        config = merged_config(found.config_json, found.config)
-        (folder / "config.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
         made = Manifest(
             source={"name": found.name, "revision": _revision(found.folder), "files": digests.result()},
             family=found.family.name,
@@ -78,20 +74,23 @@ def convert(
             layout=opened.layout,
             dtype=dtype,
             versions=manifest.versions(),
-            config=own_config(found),
+            config=read_json(found.folder / "config.json"),
             arrays=arrays,
             fingerprint=manifest.fingerprint(arrays),
             vectors=manifest.encoded(TEXTS, exact),
             cost=_cost(found, graph, state, opened.parameters, dtype, exact),
+            adapter=getattr(found.config, "adapter", ""),
+            left_out=opened.left_out,
         )
         made.write(folder)
     return made
 
 
-def own_config(found: Description) -> dict[str, Any] | None:
-    """Returns a checkpoint's own config.json, without overrides but with its adapter told as merged; None if it has none."""
-    own = read_json(found.folder / "config.json")
-    return None if own is None else merged_config(own, found.config)
+def check_same(found: Description, folder: Path) -> None:
+    """Raises `CheckpointError` if the small files in a new folder do not say what those of their source said."""
+    again = describe(str(folder))
+    if (again.config, again.recipe, again.max_length) != (found.config, found.recipe, found.max_length):
+        raise CheckpointError(f"the files of {found.folder} were changed while they were read; run it again.")
 
 
 def stored_type(parameter: Parameter, dtype: str) -> np.dtype:
@@ -119,7 +118,7 @@ def _write_arrays(
     stored = {path: each for parameter in listed for path, each in _outlines(parameter, dtype).items()}
     outlines = {path: outline for path, (outline, _) in stored.items()}
     total = sum(outline.nbytes for outline in outlines.values())
-    _check_room(folder.parent, total)
+    check_room(folder.parent, total)
     store.create(folder, outlines)
     with (
         nullcontext(lambda count: None) if progress is None else progress(total) as tick,
@@ -134,7 +133,7 @@ def _write_arrays(
             return value
 
         with ReadAhead(listed, read, Parameter.value) as pieces:
-            vectors = streamed_vectors(graph, state, listed, pieces.take, _texts(found), found.width)
+            vectors = _finite(streamed_vectors(graph, state, listed, pieces.take, _texts(found), found.width), found)
             pieces.rest()
     arrays = {
         path: StoredArray(outline.shape, outline.dtype.name, axes, outline.stacked, writer.digest(path))
@@ -178,74 +177,16 @@ def _cost(
         kind = np.dtype("bfloat16") if parameter.in_backbone else np.dtype("float32")
         return parameter.piece(index, kind, int8=dtype == "int8")
 
-    return figures(streamed_vectors(graph, state, listed, take, _texts(found), found.width), exact)
+    rounded = streamed_vectors(graph, state, listed, take, _texts(found), found.width)
+    return figures(_finite(rounded, found, f", rounded to {dtype},"), exact)
 
 
-def check_target(out: Path) -> None:
-    """Raises `InputError` for a place where no new folder can be made."""
-    if out.exists() or out.is_symlink():
-        raise InputError(f"{out} exists already; remove it, or name another folder.")
-    parent = out.absolute().parent
-    if not parent.is_dir():
-        raise InputError(f"there is no folder {parent} to put {out.name} into.")
-    if not os.access(parent, os.W_OK):
-        raise InputError(f"{parent} cannot be written: permission denied.")
-
-
-@contextmanager
-def beside(out: Path) -> Iterator[Path]:
-    """Gives a new folder beside `out` that is renamed to it at the end, or removed if that is not reached.
-
-    What a killed run has left there is removed first; a run that still goes on is an `InputError`.
-    """
-    folder = out.absolute().parent / f".{out.name}.partial"
-    try:
-        folder.mkdir(exist_ok=True)
-        handle = os.open(folder, os.O_RDONLY)
-    except OSError as error:
-        raise InputError(f"{out} cannot be written: {error.strerror}.") from None
-    try:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise InputError(f"another run is writing {out} at this moment.") from None
-        try:
-            for left in folder.iterdir():
-                shutil.rmtree(left) if left.is_dir() else left.unlink()
-            yield folder
-            folder.rename(out)
-        except OSError as error:
-            if isinstance(error, JaxEmbedError):
-                raise
-            raise InputError(f"{out} cannot be written: {error.strerror or error}.") from None
-        finally:
-            shutil.rmtree(folder, ignore_errors=True)
-    finally:
-        os.close(handle)
-
-
-def small_files(folder: Path) -> list[Path]:
-    """Returns the files beside the weights that a checkpoint consists of, in a fixed order."""
-    found = {path for pattern in _SMALL for path in folder.rglob(pattern)}
-    return sorted(
-        path
-        for path in found
-        if not path.name.endswith(".index.json")
-        and not any(part in _SKIPPED or part.startswith(".") for part in path.relative_to(folder).parts)
-        and path.is_file()
-    )
-
-
-def copy_file(source: Path, target: Path) -> None:
-    """Copies a file, and makes the folder it goes to."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    shutil.copyfile(source, target)
-
-
-def _check_room(folder: Path, needed: int) -> None:
-    free = shutil.disk_usage(folder).free
-    if free < needed:
-        raise InputError(f"{folder.parent} has {free / 1e9:,.1f} GB free, and the arrays need {needed / 1e9:,.1f} GB.")
+def _finite(vectors: np.ndarray, found: Description, how: str = "") -> np.ndarray:
+    if not np.isfinite(vectors).all():
+        raise CheckpointError(
+            f"the weights of {found.folder}{how} give vectors with NaN or infinite values; nothing is converted."
+        )
+    return vectors
 
 
 @contextmanager

@@ -2,50 +2,75 @@
 
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from jaxembed.convert import rules
-from jaxembed.convert.conversion import beside, check_target, copy_file, own_config, small_files
-from jaxembed.convert.manifest import NAME, read_manifest
+from jaxembed.convert.adapters import merged_config
+from jaxembed.convert.families.static import undescribed
+from jaxembed.convert.manifest import Manifest, read_manifest
 from jaxembed.convert.parameters import DENSE, NORM, Opened, Parameter, declare, layouts, open_parameters, shapes
+from jaxembed.convert.placing import beside, check_target
 from jaxembed.convert.reader import SINGLE
-from jaxembed.convert.restoring import stored_parameters
+from jaxembed.convert.restoring import check_arrays, stored_parameters
 from jaxembed.convert.safetensors_files import NAMES
+from jaxembed.convert.small_files import copy_files, small_files
+from jaxembed.files import inside
 from jaxembed.heads import DenseHead, LayerNormHead
-from jaxembed.loading import Description, describe
+from jaxembed.loading import Description, Overrides, describe
 from jaxembed.quantised import Quantised, dequantised
 
 # Room for one tensor in the header, which is written last and padded with spaces as the format allows.
 _HEADER_ENTRY = 400
 
 
-def export(source: str | None, out: Path, *, progress: Callable[[int], Any], **options: Any) -> int:
-    """Writes the new folder `out` in the layout of a Hugging Face checkpoint and returns how many tensors it holds.
+@dataclass(frozen=True)
+class Exported:
+    """How many tensors were written, and which of the source's were not, because the vectors do not need them."""
+
+    tensors: int
+    left_out: Sequence[str]
+
+
+def export(
+    source: str | None,
+    out: Path,
+    *,
+    progress: Callable[[int], Any],
+    hf_overrides: Overrides | None = None,
+    **hub: Any,
+) -> Exported:
+    """Writes the new folder `out` in the layout of a Hugging Face checkpoint.
 
     source: a converted folder, or any other checkpoint. Tensors keep the type in which they are stored; quantised matrices
-    become float32. Names are those of the bare model, without the prefix of a task class. progress, options: as those of
-    `convert`.
+    become float32. Names are those of the bare model, without the prefix of a task class, and the config is the one that the
+    model is loaded with, overrides included. progress, hf_overrides, hub: as those of `convert`. Raises `CheckpointError` for
+    a converted folder whose arrays have changed, and what `convert` raises.
     """
     check_target(out)
-    found = describe(source, **options)
-    opened = _opened(found)
+    found = describe(source, hf_overrides=hf_overrides, **hub)
+    manifest = read_manifest(found.folder)
+    opened = _opened(found, manifest)
+    if manifest is not None:
+        check_arrays(found.folder, manifest)
     listed = {parameter.path: parameter for parameter in opened.parameters}
     total = sum(int(np.prod(parameter.shape)) * parameter.dtype.itemsize for parameter in listed.values())
     # Each tensor fills one piece at least.
     room = sum(len(parameter.reads) for parameter in listed.values())
     count = 0
     with beside(out) as folder, progress(total) as tick:
+        copy_files(small_files(found.folder), found.folder, folder)
+        _write_config(found, manifest, folder / "config.json")
         for place, tensors in _folders(found, listed, layouts(found.family)[opened.layout]):
-            (folder / place).mkdir(parents=True, exist_ok=True)
-            count += write_safetensors(folder / place / SINGLE, tensors, room=room, tick=tick)
-        for path in small_files(found.folder):
-            if path != found.folder / NAME:
-                copy_file(path, folder / path.relative_to(found.folder))
-        _write_config(found, folder / "config.json")
-    return count
+            # The folders beside this one are not ours to write.
+            own = folder / inside(place, found.folder / "modules.json")
+            own.mkdir(parents=True, exist_ok=True)
+            count += write_safetensors(own / SINGLE, tensors, room=room, tick=tick)
+        _opened(describe(str(folder)), None)
+    return Exported(count, opened.left_out)
 
 
 def write_safetensors(
@@ -71,23 +96,28 @@ def write_safetensors(
     return len(header) - 1
 
 
-def _write_config(found: Description, path: Path) -> None:
-    """Writes the config of the checkpoint as it was, but for the scales and adapters that its weights have in them now."""
-    manifest = read_manifest(found.folder)
-    config = own_config(found) if manifest is None else manifest.config
+def _write_config(found: Description, manifest: Manifest | None, path: Path) -> None:
+    """Writes what the model is loaded with, but for the scales and adapters that its weights have in them now."""
+    config = undescribed(merged_config(found.config_json, found.config))
+    config.pop("quantization_config", None)
     path.unlink(missing_ok=True)
-    if config is not None:
-        plain = {key: value for key, value in config.items() if key != "quantization_config"}
-        path.write_text(json.dumps(plain, indent=2) + "\n", encoding="utf-8")
+    if not config:
+        return
+    if manifest is not None and manifest.dtype != "auto":
+        # transformers turns all weights into the type that stands here.
+        names = [name for name in ("dtype", "torch_dtype") if name in config] or ["torch_dtype"]
+        config |= dict.fromkeys(names, "bfloat16" if manifest.dtype == "bfloat16" else "float32")
+    path.write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
 
 
-def _opened(found: Description) -> Opened:
+def _opened(found: Description, manifest: Manifest | None) -> Opened:
+    """Returns the parameters of a checkpoint, or of a converted folder if it has a manifest; raises where they do not fit."""
     recipe = found.recipe
     _, state, summed = declare(found.family, found.config, recipe.heads, recipe.modes, include_prompt=recipe.include_prompt)
-    manifest = read_manifest(found.folder)
-    if manifest is not None:
-        return Opened(stored_parameters(found.folder, manifest, shapes(state), summed), (), manifest.layout)
-    return open_parameters(found.family, found.config, recipe.heads, found.folder, state, summed)
+    if manifest is None:
+        return open_parameters(found.family, found.config, recipe.heads, found.folder, state, summed)
+    stored = stored_parameters(found.family, found.config, found.folder, manifest, shapes(state), summed)
+    return Opened(stored, (), manifest.layout, list(manifest.left_out))
 
 
 def _folders(

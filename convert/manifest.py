@@ -1,7 +1,7 @@
 """What a converted checkpoint says of itself, in `manifest.json`: where it came from, how it was made, what it must give.
 
-It tells a converted folder from any other. It is written last, and holds nothing that depends on the time or the machine, so
-that converting twice gives the same file.
+It tells a converted folder from any other. It is written last, and holds nothing that depends on the time, so that converting
+twice gives the same file.
 """
 
 import base64
@@ -21,7 +21,8 @@ from jaxembed.errors import CheckpointError
 NAME = "manifest.json"
 # The folder with the Orbax checkpoint.
 ARRAYS = "arrays"
-FORMAT = "jaxembed/2"
+_FAMILY = "jaxembed/"
+FORMAT = f"{_FAMILY}2"
 
 _PACKAGES = ("jaxembed", "jax", "flax", "orbax-checkpoint", "numpy")
 
@@ -48,7 +49,8 @@ class Manifest:
     weight rules. layout: which of them the source's names followed. dtype: what was asked for. config: the source's own
     config.json, without overrides, None if it has none. fingerprint: of all arrays. vectors: what the source gives in float32
     for fixed texts. cost: what the dtype costs on those texts, None where nothing was rounded. parity: figures against the
-    reference library, where they were asked for.
+    reference library, where they were asked for. adapter: which folder of the source has the adapter that is merged into the
+    weights, "" for none. left_out: the source's tensors that the vectors do not need.
     """
 
     source: Mapping[str, Any]
@@ -63,6 +65,8 @@ class Manifest:
     vectors: Mapping[str, Any]
     cost: Mapping[str, float] | None = None
     parity: Mapping[str, Any] | None = None
+    adapter: str = ""
+    left_out: Sequence[str] = ()
 
     def write(self, folder: Path) -> None:
         """Writes `manifest.json`; one that is there already is replaced whole."""
@@ -90,7 +94,10 @@ def read_manifest(folder: Path) -> Manifest | None:
         return None
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-        form = content.pop("format")
+        form = content.pop("format", None)
+        if not str(form).startswith(_FAMILY):
+            # Other software has manifests too.
+            return None
         if form != FORMAT:
             raise CheckpointError(f"{path} has the format {form!r}, and {FORMAT!r} is read; convert the checkpoint again.")
         arrays = {name: StoredArray(**_tuples(entry)) for name, entry in content.pop("arrays").items()}

@@ -85,11 +85,15 @@ class Parameter:
 
 @dataclass(frozen=True)
 class Opened:
-    """A checkpoint's parameters, the files that hold them, and which of the family's layouts its names are (`layouts`)."""
+    """A checkpoint's parameters, the files that hold them, and which of the family's layouts its names are (`layouts`).
+
+    left_out: the tensors that no parameter is made of.
+    """
 
     parameters: list[Parameter]
     files: tuple[Path, ...]
     layout: int
+    left_out: list[str]
 
 
 def layouts(family: Family) -> tuple[rules.Table, ...]:
@@ -137,19 +141,19 @@ def open_parameters(
     declared = shapes(state)
     place, adapter = folder / getattr(config, "place", ""), getattr(config, "adapter", "")
     checkpoint = Adapted(place, place / adapter) if adapter else Checkpoint(place)
-    found, layout = _backbone(family, config, checkpoint, declared, summed)
+    found, layout, left_out = _backbone(family, config, checkpoint, declared, summed)
     files = list(checkpoint.files)
     for number, head in enumerate(heads):
         if isinstance(head, DenseHead | LayerNormHead):
             own = Checkpoint(folder / head.folder)
             found += _head(f"heads.{number}", own, DENSE if isinstance(head, DenseHead) else NORM, declared)
             files += own.files
-    return Opened(found, tuple(files), layout)
+    return Opened(found, tuple(files), layout, left_out)
 
 
 def _backbone(
     family: Family, config: Any, checkpoint: Checkpoint, declared: dict[str, tuple[int, ...]], summed: dict[str, int]
-) -> tuple[list[Parameter], int]:
+) -> tuple[list[Parameter], int, list[str]]:
     targets = {path.removeprefix("backbone."): shape for path, shape in declared.items() if path.startswith("backbone.")}
     table, *_ = layouts(family)
     tensors = {name: checkpoint.shape(name) for name in checkpoint}
@@ -179,7 +183,7 @@ def _backbone(
                 summed.get(f"backbone.{target}") if stacked else None,
             )
         )
-    return found, layouts(family).index(taken)
+    return found, layouts(family).index(taken), sorted(set(tensors) - {step.name for step in steps})
 
 
 def _head(

@@ -15,7 +15,8 @@ from jaxembed.convert import store
 from jaxembed.convert.manifest import ARRAYS, Manifest, StoredArray, digest_of_rules
 from jaxembed.convert.parameters import Parameter, declare, fill, layouts, shapes
 from jaxembed.convert.weights import read_leaves
-from jaxembed.errors import CheckpointError
+from jaxembed.convert.writing import digest_of, digest_of_piece
+from jaxembed.errors import CheckpointError, InputError
 from jaxembed.heads import Head
 from jaxembed.quantised import Quantised
 from jaxembed.registry import Family
@@ -39,12 +40,10 @@ def restore_weights(
 
     Orbax reads onto each device what it holds and nothing else. Where each layer is an array of its own (`per_layer`, a CPU),
     and where stored matrices are yet to be quantised, each is read by itself instead. Raises `CheckpointError` if the folder
-    is damaged or was converted by other rules.
+    is damaged or does not hold this model.
     """
-    if manifest.rules != digest_of_rules(layouts(family)):
-        raise CheckpointError(f"{folder} was converted by other weight rules for {family.name}; convert the checkpoint again.")
     graph, state, summed = declare(family, config, heads, modes, include_prompt=include_prompt)
-    found = stored_parameters(folder, manifest, shapes(state), summed)
+    found = stored_parameters(family, config, folder, manifest, shapes(state), summed)
     if per_layer or int8:
         return graph, fill(state, read_leaves(found, dtype, per_layer=per_layer, int8=int8, mesh=mesh))
     wanted: dict[str, tuple[int, Any, Sharding]] = {}
@@ -56,15 +55,26 @@ def restore_weights(
 
 
 def stored_parameters(
-    folder: Path, manifest: Manifest, declared: dict[str, tuple[int, ...]], summed: dict[str, int]
+    family: Family, config: Any, folder: Path, manifest: Manifest, declared: dict[str, tuple[int, ...]], summed: dict[str, int]
 ) -> list[Parameter]:
-    """Returns every parameter of a converted folder. Raises `CheckpointError` if they are not those of the model."""
+    """Returns every parameter of a converted folder.
+
+    Raises `CheckpointError` if it was converted by other rules, or its arrays are not those of the model; `InputError` if
+    another adapter is asked for than was merged.
+    """
+    if manifest.rules != digest_of_rules(layouts(family)):
+        raise CheckpointError(f"{folder} was converted by other weight rules for {family.name}; convert the checkpoint again.")
+    _check_adapter(config, folder, manifest)
     found = []
     for path, shape in declared.items():
         quantised = f"{path}.q" in manifest.arrays
         array = manifest.arrays.get(f"{path}.q" if quantised else path)
         if array is None or array.shape != shape:
-            raise CheckpointError(f"{folder} has no array {path} {list(shape)}; convert the checkpoint again.")
+            held = f"it is {list(array.shape)}" if array else "it is not there"
+            raise CheckpointError(
+                f"{folder} should hold the array {path} {list(shape)}, and {held}: what its arrays are cannot be changed by "
+                "overrides; convert the checkpoint again, with them if need be."
+            )
         layers = range(shape[0]) if array.stacked else [None]
         read = partial(_read, folder / ARRAYS, path, quantised)
         reads = tuple(partial(read, layer) for layer in layers)
@@ -73,6 +83,23 @@ def stored_parameters(
             Parameter(path, shape, array.axes, dtype, reads, array.stacked, summed.get(path) if array.stacked else None)
         )
     return found
+
+
+def check_arrays(folder: Path, manifest: Manifest) -> None:
+    """Raises `CheckpointError` for the first array whose bytes are not those that were written."""
+    for path, array in manifest.arrays.items():
+        layers = range(array.shape[0]) if array.stacked else [None]
+        digests = [digest_of_piece(store.read(folder / ARRAYS, path, layer)) for layer in layers]
+        if digest_of(digests) != array.xxh3:
+            raise CheckpointError(f"{folder} is damaged: the array {path} has changed; convert the checkpoint again.")
+
+
+def _check_adapter(config: Any, folder: Path, manifest: Manifest) -> None:
+    asked, merged = (Path(adapter).name for adapter in (getattr(config, "adapter", ""), manifest.adapter))
+    if asked != merged:
+        has = f"has the task {merged!r} merged into its weights for good" if merged else "was converted without a task"
+        what = f"for {asked!r}" if asked else "for none"
+        raise InputError(f"{folder} {has}; {what}, convert the checkpoint again with those overrides.")
 
 
 def _read(arrays: Path, path: str, quantised: bool, layer: int | None) -> np.ndarray | Quantised:

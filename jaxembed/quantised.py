@@ -7,6 +7,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxembed.errors import CheckpointError
+
 Array = Any
 
 
@@ -30,10 +32,12 @@ def quantise(matrix: np.ndarray, *, summed: int) -> Quantised:
     """Returns a float matrix in int8: its first `summed` axes are those that a product sums over.
 
     Each output channel is divided by its largest absolute value over 127 and rounded to the nearest whole number, half to
-    even; a channel of zeros has the scale 0.
+    even; a channel of zeros has the scale 0. Raises `CheckpointError` for a matrix with NaN or infinite values.
     """
     wide = np.asarray(matrix, np.float32)
     scale = np.abs(wide).max(axis=tuple(range(summed)), initial=0) / np.float32(127)
+    if not np.isfinite(scale).all():
+        raise CheckpointError("a matrix of the layers holds NaN or infinite values, for which int8 has no place.")
     q = np.rint(wide / np.where(scale == 0, np.float32(1), scale))
     return Quantised(np.clip(q, -127, 127).astype(np.int8), scale)
 

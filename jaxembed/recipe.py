@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from jaxembed.errors import CheckpointError, UnsupportedModelError
-from jaxembed.files import read_json
+from jaxembed.files import read_json, read_modules
 from jaxembed.heads import MODES, DenseHead, Head, LayerNormHead, NormalizeHead
 
 # Sentence-transformers names this file after the backbone in old checkpoints.
-_LENGTH_FILES = tuple(
+LENGTH_FILES = tuple(
     f"sentence_{name}_config.json" for name in ("bert", "roberta", "distilbert", "camembert", "albert", "xlm-roberta", "xlnet")
 )
 _LEGACY_MODES = {
@@ -80,7 +80,7 @@ def read_recipe(folder: Path, config: Mapping[str, Any], *, pooling: str, instru
     config: its `config.json` with the caller's overrides. pooling, instruction_end: what the family does of itself.
     """
     reading = _Reading(folder)
-    modules = reading.json("modules.json", of=list)
+    modules = read_modules(folder)
     recipe = _without_modules(reading, config, pooling) if modules is None else _from_modules(reading, modules)
     if instruction_end:
         reading.fact("instruction", f"left out up to {instruction_end!r}", "the default of this family")
@@ -100,8 +100,8 @@ class _Reading:
     def fact(self, name: str, value: Any, source: str) -> None:
         self.facts[name] = (str(value), source)
 
-    def json(self, name: str, of: type = dict) -> Any:
-        return read_json(self.folder / name, of)
+    def json(self, name: str) -> Any:
+        return read_json(self.folder / name)
 
     def module_config(self, place: str) -> dict[str, Any]:
         found = self.json(f"{place}/config.json")
@@ -125,14 +125,10 @@ def _without_modules(reading: _Reading, config: Mapping[str, Any], pooling: str)
     return Recipe(modes=(_CONFIG_MODES[said],))
 
 
-def _from_modules(reading: _Reading, modules: list[Any]) -> Recipe:
+def _from_modules(reading: _Reading, modules: list[tuple[str, str]]) -> Recipe:
     recipe: Recipe | None = None
     heads: list[Head] = []
-    for number, module in enumerate(modules):
-        try:
-            place, type_ = str(module["path"]), str(module["type"])
-        except (KeyError, TypeError):
-            raise CheckpointError(f"{reading.folder / 'modules.json'} should list objects with 'path' and 'type'.") from None
+    for number, (place, type_) in enumerate(modules):
         name = type_.rsplit(".", 1)[-1]
         if not type_.startswith("sentence_transformers.") or name not in _MODULES:
             raise UnsupportedModelError(f"the module {type_} is not supported; supported are {', '.join(_MODULES)}.")
@@ -235,7 +231,7 @@ def _prompts(reading: _Reading, recipe: Recipe, config: Mapping[str, Any]) -> Re
 
 
 def _lengths(reading: _Reading, recipe: Recipe) -> Recipe:
-    for name in _LENGTH_FILES:
+    for name in LENGTH_FILES:
         found = reading.json(name)
         if found is not None:
             length = found.get("max_seq_length")

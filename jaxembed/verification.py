@@ -17,10 +17,10 @@ from flax import nnx
 from jaxembed import batching
 from jaxembed.batching import Text
 from jaxembed.convert import reference as reference_script
-from jaxembed.convert.manifest import ARRAYS, Manifest
+from jaxembed.convert.manifest import Manifest
 from jaxembed.convert.parity import MORE_TEXTS, figures
 from jaxembed.engine import Engine
-from jaxembed.errors import CheckpointError, InputError, ParityError
+from jaxembed.errors import InputError, ParityError
 from jaxembed.layers import Turns, looping, run_through
 from jaxembed.packed import Packed
 
@@ -93,18 +93,6 @@ def against_record(engine: Engine, manifest: Manifest) -> Comparison:
     ours = list(engine.run([Text(one, normalise=bool(engine.model.recipe.normalise)) for one in ids]))
     against = f"the vectors of {manifest.source['name']} that the conversion recorded"
     return Comparison(against, len(texts), _kind(engine), figures(np.stack(ours), expected), ())
-
-
-def check_arrays(folder: Path, manifest: Manifest) -> None:
-    """Raises `CheckpointError` for the first array whose bytes are not those that were written."""
-    from jaxembed.convert import store
-    from jaxembed.convert.writing import digest_of, digest_of_piece
-
-    for path, array in manifest.arrays.items():
-        layers = range(array.shape[0]) if array.stacked else [None]
-        digests = [digest_of_piece(store.read(folder / ARRAYS, path, layer)) for layer in layers]
-        if digest_of(digests) != array.xxh3:
-            raise CheckpointError(f"{folder} is damaged: the array {path} has changed; convert the checkpoint again.")
 
 
 def check_source(folder: Path, manifest: Manifest) -> bool:

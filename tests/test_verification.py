@@ -11,9 +11,10 @@ from jaxembed.cli import main
 from jaxembed.convert.conversion import convert
 from jaxembed.convert.manifest import ARRAYS, encoded, read_manifest
 from jaxembed.convert.parity import figures
+from jaxembed.convert.restoring import check_arrays
 from jaxembed.engine import Engine
 from jaxembed.errors import CheckpointError, InputError, ParityError
-from jaxembed.verification import against_record, against_reference, check_arrays, check_source
+from jaxembed.verification import against_record, against_reference, check_source
 
 
 def test_figures_of_known_differences():

@@ -8,11 +8,13 @@ from typing import Any
 from jaxembed.convert.reader import Checkpoint
 from jaxembed.convert.rules import Rule, Table
 from jaxembed.errors import CheckpointError
-from jaxembed.files import read_json
+from jaxembed.files import inside, read_json, read_modules
 from jaxembed.models.static import StaticConfig
 
 KEY = "jaxembed"
 _NAMES = ("embeddings", "embedding.weight")
+# Where a checkpoint names no class.
+_OURS = ["StaticEmbedding"]
 
 
 def describe(folder: Path) -> dict[str, Any] | None:
@@ -20,25 +22,32 @@ def describe(folder: Path) -> dict[str, Any] | None:
 
     What was found in its files stands under a key of ours, which a converted checkpoint keeps.
     """
-    modules, own = read_json(folder / "modules.json", of=list) or [], read_json(folder / "config.json") or {}
-    first = modules[0] if modules and isinstance(modules[0], Mapping) else {}
-    if not str(first.get("type")).endswith(".StaticEmbedding") and own.get("model_type") != "model2vec":
+    own = read_json(folder / "config.json") or {}
+    place, type_ = next(iter(read_modules(folder) or ()), ("", ""))
+    if not type_.endswith(".StaticEmbedding") and own.get("model_type") != "model2vec":
         return None
     if KEY in own:
         return own
-    place = str(first.get("path", ""))
     checkpoint = Checkpoint(folder / place)
     shape = next((checkpoint.shape(name) for name in _NAMES if name in checkpoint), None)
     if shape is None or len(shape) != 2:
         raise CheckpointError(f"{folder / place} holds no table of static embeddings: none of {', '.join(_NAMES)}.")
     sizes = {"vocab_size": shape[0], "hidden_size": shape[1], "weighted": "weights" in checkpoint, "place": place}
-    return {**own, "architectures": own.get("architectures") or ["StaticEmbedding"], KEY: sizes}
+    return {**own, "architectures": own.get("architectures") or _OURS, KEY: sizes}
+
+
+def undescribed(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns a config without what `describe` adds: that of the checkpoint, empty if it had none. Any other is unchanged."""
+    if KEY not in config:
+        return dict(config)
+    return {key: value for key, value in config.items() if key != KEY and (key, value) != ("architectures", _OURS)}
 
 
 def read(config: Mapping[str, Any]) -> StaticConfig:
     """Reads what `describe` found."""
     sizes = config[KEY]
-    return StaticConfig(sizes["vocab_size"], sizes["hidden_size"], sizes["weighted"], sizes["place"])
+    place = inside(str(sizes["place"]), Path("config.json"))
+    return StaticConfig(sizes["vocab_size"], sizes["hidden_size"], sizes["weighted"], place)
 
 
 _SENTENCE_TRANSFORMERS = Table(

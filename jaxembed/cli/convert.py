@@ -3,25 +3,30 @@
 import argparse
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from jaxembed.cli.options import add_model_arguments
+from jaxembed.cli.options import add_checkpoint_arguments
 from jaxembed.cli.progress import byte_progress
 from jaxembed.errors import InputError
 
 if TYPE_CHECKING:
     from jaxembed.convert.manifest import Manifest
 
+# Names of tensors that a line has room for.
+_SHOWN = 5
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds this command's arguments."""
-    add_model_arguments(parser, positional=True)
+    parser.add_argument("source", metavar="SOURCE", help="a folder or a hub name; all-MiniLM-L6-v2 is the embedded model")
     parser.add_argument("out", metavar="OUT", type=Path, help="the folder to make; it must not exist")
+    add_checkpoint_arguments(parser)
     parser.add_argument(
         "--dtype",
         default="auto",
         choices=["auto", "float32", "bfloat16", "int8"],
-        help="auto keeps each tensor's own; int8 quantises the layers' matrices and prints what it costs (default: auto)",
+        help="auto keeps each tensor's own; int8 quantises the layers' matrices, turns the rest into bfloat16, and prints "
+        "what that costs (default: auto)",
     )
     parser.add_argument("--verify", action="store_true", help="compare the result as `jaxembed verify` does, and record it")
     parser.add_argument("--reference", metavar="PYTHON", type=Path, help="for --verify: one that has sentence-transformers")
@@ -29,29 +34,43 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Converts, and says what came of it."""
+    """Converts, and says what came of it. Raises `InputError` for options that would do nothing."""
     from jaxembed.convert.conversion import convert
-    from jaxembed.convert.export import export
-    from jaxembed.convert.parity import described
 
-    where = {
-        "revision": arguments.revision,
-        "hf_overrides": arguments.hf_overrides,
-        "max_model_len": arguments.max_model_len,
-        "token": os.environ.get("HF_TOKEN"),
-    }
+    _check(arguments)
+    where = {"revision": arguments.revision, "hf_overrides": arguments.hf_overrides, "token": os.environ.get("HF_TOKEN")}
     if arguments.export_hf:
-        if arguments.dtype != "auto":
-            raise InputError("--export-hf writes tensors in the type in which they are stored; leave out --dtype.")
-        count = export(arguments.model, arguments.out, progress=byte_progress, **where)
-        print(f"{arguments.out}: {count} tensors")
+        _export(arguments.source, arguments.out, where)
         return
-    made = convert(arguments.model, arguments.out, dtype=arguments.dtype, progress=byte_progress, **where)
+    made = convert(arguments.source, arguments.out, dtype=arguments.dtype, progress=byte_progress, **where)
     print(f"{arguments.out}: {made.family}, {len(made.arrays)} arrays, fingerprint {made.fingerprint[:16]}")
     if made.cost is not None:
+        from jaxembed.convert.parity import described
+
         print(f"what {made.dtype} costs, against float32: {described(made.cost)}")
     if arguments.verify:
         _verify(arguments.out, made, arguments.reference)
+
+
+def _check(arguments: argparse.Namespace) -> None:
+    if arguments.export_hf and arguments.dtype != "auto":
+        raise InputError("--export-hf writes tensors in the type in which they are stored; leave out --dtype.")
+    if arguments.export_hf and arguments.verify:
+        raise InputError("--export-hf compares nothing; leave out --verify, and run `jaxembed verify` on what it wrote.")
+    if arguments.reference and not arguments.verify:
+        raise InputError("--reference says what --verify compares with; add --verify, or leave it out.")
+    if arguments.revision and Path(arguments.source).expanduser().is_dir():
+        raise InputError(f"--revision is of a hub model, and {arguments.source} is a folder; leave it out.")
+
+
+def _export(source: str, out: Path, where: dict[str, Any]) -> None:
+    from jaxembed.convert.export import export
+
+    done = export(source, out, progress=byte_progress, **where)
+    print(f"{out}: {done.tensors} tensors")
+    if done.left_out:
+        names = ", ".join(done.left_out[:_SHOWN]) + (", ..." if len(done.left_out) > _SHOWN else "")
+        print(f"left out, for the vectors do not need them: {len(done.left_out)} tensors of the source ({names})")
 
 
 def _verify(out: Path, made: "Manifest", python: Path | None) -> None:

@@ -18,9 +18,14 @@ def add_model_arguments(parser: argparse.ArgumentParser, *, positional: bool = F
         parser.add_argument("model", nargs="?", metavar="MODEL", help=text)
     else:
         parser.add_argument("-m", "--model", metavar="MODEL", help=text)
+    add_checkpoint_arguments(parser)
+    parser.add_argument("--max-model-len", metavar="N", type=int, help="tokens of the longest text")
+
+
+def add_checkpoint_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds what says which state of a checkpoint is meant."""
     parser.add_argument("--revision", help="branch, tag or commit of a hub model")
     parser.add_argument("--hf-overrides", metavar="JSON", type=json_object, help="merged into the checkpoint's config.json")
-    parser.add_argument("--max-model-len", metavar="N", type=int, help="tokens of the longest text")
 
 
 def add_running_arguments(parser: argparse.ArgumentParser) -> None:

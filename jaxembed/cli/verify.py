@@ -33,13 +33,14 @@ def run(arguments: argparse.Namespace) -> None:
     """Compares and prints the figures. Raises `ParityError` if they are worse than the weights explain."""
     from jaxembed.convert.manifest import read_manifest
     from jaxembed.engine import Engine
-    from jaxembed.verification import check_arrays
 
     where = {"revision": arguments.revision, "hf_overrides": arguments.hf_overrides, "token": os.environ.get("HF_TOKEN")}
     engine = Engine.load(arguments.model, dtype=arguments.dtype, max_model_len=arguments.max_model_len, **where)
     folder = engine.model.folder
     manifest = read_manifest(folder)
     if manifest is not None:
+        from jaxembed.convert.restoring import check_arrays
+
         check_arrays(folder, manifest)
         print(f"arrays     {len(manifest.arrays)}, all as they were written (fingerprint {manifest.fingerprint[:16]})")
     show(compared(engine, folder, manifest, arguments.reference))
