@@ -33,6 +33,8 @@ def test_keys_left_out_mean_what_transformers_takes_for_them():
     wrong, compared = [], 0
     for name, keys in defaults.items():
         for key, (without, spelled_out) in keys.items():
+            if key in HELD_BY_SHAPES:
+                continue
             family = find(without)
             try:
                 taken = family.read_config(without)
@@ -40,7 +42,7 @@ def test_keys_left_out_mean_what_transformers_takes_for_them():
                 continue  # it is asked for by name
             expected = family.read_config(spelled_out)
             compared += 1
-            if taken != expected and key not in HELD_BY_SHAPES:
+            if taken != expected:
                 differ = [field for field, value in asdict(taken).items() if value != asdict(expected)[field]]
                 wrong.append(f"{name} without {key}: {', '.join(differ)}")
     assert not wrong, "\n".join(wrong)
