@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from jaxembed.convert.reader import Checkpoint, open_tensors
+from jaxembed.convert.values import needed
 from jaxembed.errors import CheckpointError, UnsupportedModelError
 from jaxembed.files import read_json
 
@@ -45,7 +46,8 @@ class Adapted(Checkpoint):
         if config.get("peft_type") != "LORA" or told:
             what = ", ".join(told) or f"peft_type {config.get('peft_type')!r}"
             raise UnsupportedModelError(f"{what} of {adapter / 'adapter_config.json'} is not supported; plain LORA is.")
-        self._scale = np.float32(config["lora_alpha"] / config["r"])
+        alpha, rank = (needed(key, config.get(key), str(adapter / "adapter_config.json")) for key in ("lora_alpha", "r"))
+        self._scale = np.float32(alpha / rank)
         self.files += (adapter / "adapter_model.safetensors",)
         self._added = open_tensors(self.files[-1])
         self._low = {self._owner(name): name for name in self._added if name.endswith(_LOW)}

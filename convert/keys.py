@@ -1,8 +1,9 @@
 """A `config.json` that remembers which of its keys were read, so that one that changes the vectors is never passed over."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from jaxembed.convert.values import checked, needed
 from jaxembed.errors import UnsupportedModelError
 
 # Keys that change hidden states, each with the values that mean "as if it were not there"; None always does. A family that
@@ -61,6 +62,13 @@ CHANGES: dict[str, tuple[Any, ...]] = {
     "use_task_id": (False,),
 }
 
+# Of an unknown architecture more is asked: where "as if it were not there" means a BERT, a Llama would differ.
+_OF_A_LLAMA: dict[str, tuple[Any, ...]] = {
+    **CHANGES,
+    **dict.fromkeys(("feed_forward_type", "layer_norm_type", "position_biased_input", "prenorm", "use_rms_norm"), ()),
+    "position_embedding_type": ("rotary", "rope"),
+}
+
 # What an unknown architecture may say beside what the generic decoder reads, as it is about training, tokens or heads.
 HARMLESS = frozenset(
     """
@@ -72,20 +80,47 @@ HARMLESS = frozenset(
     task_specific_params finetuning_task prefix output_attentions output_hidden_states return_dict use_return_dict
     chunk_size_feed_forward is_encoder_decoder attn_implementation _attn_implementation use_flash_attn max_window_layers
     logits_scaling max_length final_logit_softcapping is_matryoshka matryoshka_dimensions task_instructions head_type
-    rope_theta rope_parameters unsloth_version unsloth_fixed original_max_position_embeddings
+    rope_theta rope_parameters torchscript use_bfloat16 tie_encoder_decoder remove_invalid_values output_scores
+    return_dict_in_generate do_sample early_stopping unsloth_version unsloth_fixed original_max_position_embeddings
     """.split()
 )
 
 
+def layer_types(config: Mapping[str, Any], otherwise: Sequence[str], known: Sequence[str]) -> list[str]:
+    """Returns the kind of each layer, `otherwise` where the config does not say. Raises `UnsupportedModelError` for another.
+
+    known: the kinds that there are.
+    """
+    kinds = list(config.get("layer_types") or otherwise)
+    unknown = sorted(set(kinds) - set(known))
+    if unknown:
+        raise UnsupportedModelError(f"layer_types {unknown[0]!r} is not supported; {' and '.join(known)} are.")
+    if len(kinds) != len(otherwise):
+        raise UnsupportedModelError(f"config.json says layer_types of {len(kinds)} layers, and there are {len(otherwise)}.")
+    return kinds
+
+
 class Keys(Mapping[str, Any]):
-    """A read-only config that collects in `read` the keys that were asked for."""
+    """A read-only config that collects in `read` the keys that were asked for, in order, and checks their kinds of values.
+
+    A key that is indexed must be there and may not be null. Raises `UnsupportedModelError` for a value of the wrong kind.
+    """
 
     def __init__(self, config: Mapping[str, Any]) -> None:
-        self._config, self.read = dict(config), set[str]()
+        self._config, self.read = dict(config), dict[str, None]()
 
     def __getitem__(self, key: str) -> Any:
-        self.read.add(key)
-        return self._config[key]
+        self.read[key] = None
+        return needed(key, self._config[key])
+
+    def get(self, key: str, default: Any = None) -> Any:
+        """Returns the value of a key, None if it is null, `default` only if it is not there."""
+        self.read[key] = None
+        return checked(key, self._config[key]) if key in self._config else default
+
+    def __contains__(self, key: object) -> bool:
+        self.read[str(key)] = None
+        return key in self._config
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._config)
@@ -106,9 +141,9 @@ class Keys(Mapping[str, Any]):
             )
 
     def unknown(self) -> list[str]:
-        """Returns the keys that nobody read and that are not known to be harmless."""
+        """Returns the keys that nobody read and that are not known to be harmless; a false may switch off what a Llama has."""
         return sorted(
             key
             for key, value in self._config.items()
-            if key not in self.read and key not in HARMLESS and value not in (None, False, *CHANGES.get(key, ()))
+            if key not in self.read and key not in HARMLESS and value not in (None, *_OF_A_LLAMA.get(key, ()))
         )

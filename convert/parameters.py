@@ -4,7 +4,7 @@ Nothing is read before `Parameter.reads` are called, and each call holds one ten
 """
 
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -18,7 +18,7 @@ from jaxembed.convert import rules
 from jaxembed.convert.adapters import Adapted
 from jaxembed.convert.reader import Checkpoint
 from jaxembed.convert.stored import in_order
-from jaxembed.errors import CheckpointError
+from jaxembed.errors import CheckpointError, UnsupportedModelError
 from jaxembed.heads import DenseHead, Head, LayerNormHead
 from jaxembed.layers import Heads, Linear, Merge
 from jaxembed.pooling import Embedder
@@ -158,6 +158,7 @@ def _backbone(
     table, *_ = layouts(family)
     tensors = {name: checkpoint.shape(name) for name in checkpoint}
     steps = rules.plan(table, config, tensors, list(targets), str(checkpoint.folder))
+    _check_types(checkpoint, [step.name for step in steps], whole=table.whole_numbers)
     taken, _ = table.layout(config, tensors, targets)
     sizes = taken.sizes(config)
     mine: dict[str, list[rules.Step]] = {}
@@ -177,13 +178,30 @@ def _backbone(
                 f"backbone.{target}",
                 shape,
                 ("l", *letters) if stacked else letters,
-                np.result_type(*{checkpoint.dtype(step.name) for step in of_target}),
+                common_type({checkpoint.dtype(step.name) for step in of_target}),
                 tuple(partial(read, step) for step in of_target),
                 stacked,
                 summed.get(f"backbone.{target}") if stacked else None,
             )
         )
     return found, layouts(family).index(taken), sorted(set(tensors) - {step.name for step in steps})
+
+
+def common_type(dtypes: Collection[np.dtype]) -> np.dtype:
+    """Returns the type that the layers of a parameter are kept in: theirs, or float32 where they differ (float64 beside it)."""
+    if len(dtypes) == 1:
+        return next(iter(dtypes))
+    return np.result_type(*(np.float64 if dtype == np.float64 else np.float32 for dtype in dtypes))
+
+
+def _check_types(checkpoint: Checkpoint, names: Sequence[str], *, whole: bool = False) -> None:
+    """Raises `UnsupportedModelError` for weights of whole numbers, whose scale would be needed. whole: they may be of int8."""
+    wrong = sorted({f"{name} ({kind})" for name in names if (kind := checkpoint.dtype(name)).kind in "biu"})
+    if wrong and not (whole and all(one.endswith("(int8)") for one in wrong)):
+        raise UnsupportedModelError(
+            f"{checkpoint.folder} holds weights of whole numbers, without a scale that says what they mean: "
+            f"{', '.join(wrong[:5])}{f' and {len(wrong) - 5} more' if len(wrong) > 5 else ''}."
+        )
 
 
 def _head(
@@ -197,6 +215,7 @@ def _head(
     unknown = sorted(set(checkpoint) - set(names))
     if unknown:
         raise CheckpointError(f"{folder} holds tensors that no rule knows: {', '.join(unknown)}.")
+    _check_types(checkpoint, list(checkpoint))
     found = []
     for name, (target, axes, transposed) in names.items():
         path = f"{prefix}.{target}"

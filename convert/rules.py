@@ -97,7 +97,7 @@ class Table:
     prefixes: what task classes put before every name, the empty one included. sizes: from the family's config to the size of
     each letter; `l` is the number of layers. stacks: where not all layers are alike, which layers of the checkpoint fill the
     stack whose targets begin so ("blocks.experts": [1, 3, ...]). others: the same tensors as other software names them; the
-    layout with the most names in a checkpoint is taken.
+    layout with the most names in a checkpoint is taken. whole_numbers: whether int8 stands for the numbers themselves.
     """
 
     rules: tuple[Rule, ...]
@@ -106,6 +106,7 @@ class Table:
     sizes: Callable[[Any], Mapping[str, int]]
     stacks: Callable[[Any], Mapping[str, Sequence[int]]] | None = None
     others: "tuple[Table, ...]" = ()
+    whole_numbers: bool = False
 
     def layout(self, config: Any, tensors: Collection[str], parameters: Collection[str]) -> "tuple[Table, str]":
         """Returns the table, this or one of `others`, and the prefix under which most rules find their tensor."""

@@ -22,10 +22,16 @@ _BLOCK = (128, 128)
 
 def check_method(config: Mapping[str, Any]) -> None:
     """Raises `UnsupportedModelError` for a `config.json` whose weights are quantised in a way that is not read."""
-    quantisation = config.get("quantization_config")
-    if not isinstance(quantisation, Mapping):
+    quantisation = _quantisation(config)
+    if not quantisation:
         return
     method, layout = quantisation.get("quant_method"), quantisation.get("format", _FORMATS[0])
+    turned = quantisation.get("transform_config")
+    if turned and not (isinstance(turned, Mapping) and not any(turned.values())):
+        raise UnsupportedModelError(
+            "weights quantised with a transform_config are not supported, as they are turned before they are rounded. "
+            "Use the checkpoint that was quantised from."
+        )
     if method not in _METHODS or (method == "compressed-tensors" and layout not in _FORMATS):
         named = f"{method} ({layout})" if method == "compressed-tensors" else str(method)
         raise UnsupportedModelError(
@@ -36,9 +42,26 @@ def check_method(config: Mapping[str, Any]) -> None:
 
 def block_size(config: Mapping[str, Any]) -> tuple[int, int]:
     """Returns rows and columns of the blocks that share a scale."""
-    quantisation = config.get("quantization_config")
-    given = quantisation.get("weight_block_size") if isinstance(quantisation, Mapping) else None
-    return (int(given[0]), int(given[1])) if given else _BLOCK
+    given = _quantisation(config).get("weight_block_size")
+    if given is None:
+        return _BLOCK
+    whole = isinstance(given, list) and len(given) == 2 and all(type(one) is int and one > 0 for one in given)
+    if not whole:
+        raise UnsupportedModelError(f"weight_block_size {given!r} is not supported; it may be two whole numbers above 0.")
+    return given[0], given[1]
+
+
+def _quantisation(config: Mapping[str, Any]) -> Mapping[str, Any]:
+    """What a config says of it, under the key of today or the one that compressed-tensors had before."""
+    for key in ("quantization_config", "compression_config"):
+        given = config.get(key)
+        if given is None:
+            continue
+        if not isinstance(given, Mapping):
+            raise UnsupportedModelError(f"config.json says {key}: {given!r}, and it must be an object that names a method.")
+        if given:
+            return given
+    return {}
 
 
 def scales_of(tensors: Mapping[str, Stored]) -> tuple[dict[str, str], set[str]]:

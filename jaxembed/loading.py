@@ -18,7 +18,7 @@ from jaxembed.convert.manifest import read_manifest
 from jaxembed.convert.weights import load_weights
 from jaxembed.errors import CheckpointError, InputError, ModelNotFoundError, UnsupportedModelError
 from jaxembed.recipe import Recipe, read_recipe
-from jaxembed.registry import ANY_DECODER, Family, find, unsupported
+from jaxembed.registry import ANY_DECODER, Family, find, settled, unsupported
 from jaxembed.tokens import Tokenizer
 
 DEFAULT = "sentence-transformers/all-MiniLM-L6-v2"
@@ -279,12 +279,12 @@ def read_config(folder: Path, overrides: Overrides | None) -> ConfigDict:
         raise CheckpointError(f"{path} is not a JSON object: {error}.") from None
     if overrides is None:
         return config
-    if callable(overrides):
-        changed = overrides(config)
-        if not isinstance(changed, Mapping):
-            raise InputError(f"hf_overrides must return the config, not {type(changed).__name__}.")
-        return ConfigDict(changed)
-    return ConfigDict(_merged(config, overrides))
+    names, kind = config.get("architectures"), config.get("model_type")
+    changed = overrides(config) if callable(overrides) else _merged(config, overrides)
+    if not isinstance(changed, Mapping):
+        raise InputError(f"hf_overrides must return the config, not {type(changed).__name__}.")
+    chosen = changed.get("architectures") != names and changed.get("model_type") == kind
+    return ConfigDict(settled(changed) if chosen else changed)
 
 
 def _merged(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:

@@ -7,7 +7,8 @@ from importlib import import_module
 from typing import Any
 
 from jaxembed.convert.keys import Keys
-from jaxembed.errors import UnsupportedModelError
+from jaxembed.convert.values import checked
+from jaxembed.errors import JaxEmbedError, UnsupportedModelError
 
 _log = logging.getLogger(__name__)
 
@@ -20,8 +21,9 @@ class Family:
     module, config, rules: "module:name" of the Flax module, the function from `config.json` to its config, and the weight
     rules, imported only when needed. pooling: how texts are pooled where no file says it. when: what the config must look like,
     for names that several families share. bare: whether texts get no special tokens. instruction_end: the mark
-    up to which a text is an instruction, which pooling leaves out. examples: public checkpoints. reference: what parity is
-    measured against.
+    up to which a text is an instruction, which pooling leaves out. own_code: whether its checkpoints come with classes of their
+    own, so that `model_type`, mostly that of what they were made from, says nothing. examples: public checkpoints. reference:
+    what parity is measured against.
     """
 
     name: str
@@ -34,6 +36,7 @@ class Family:
     when: Callable[[Mapping[str, Any]], bool] | None = None
     bare: bool = False
     instruction_end: str = ""
+    own_code: bool = False
     examples: str = ""
     reference: str = ""
 
@@ -43,12 +46,24 @@ class Family:
         Raises `UnsupportedModelError` for a key that is missing, cannot be served, or would change the vectors unread.
         """
         keys = Keys(config)
-        try:
-            found = self.load(self.config)(keys)
-        except KeyError as error:
-            raise UnsupportedModelError(f"config.json lacks {error.args[0]!r}, which a {self.name} model needs.") from None
+        found = self.parse(keys)
         keys.check(self.name)
         return found
+
+    def parse(self, keys: Keys) -> Any:
+        """Returns the family's own config, whatever else `keys` hold. Raises `UnsupportedModelError`."""
+        try:
+            return self.load(self.config)(keys)
+        except JaxEmbedError:
+            raise
+        except KeyError as error:
+            raise UnsupportedModelError(f"config.json lacks {error.args[0]!r}, which a {self.name} model needs.") from None
+        # What the kinds of values let through: lists of the wrong length, parts of objects, numbers that do not go together.
+        except (TypeError, ValueError, ArithmeticError, AttributeError, IndexError) as error:
+            last = next(reversed(keys.read), "its keys")
+            raise UnsupportedModelError(
+                f"config.json does not describe a {self.name} model: its values up to {last!r} do not go together ({error})."
+            ) from None
 
     def load(self, what: str) -> Any:
         """Imports what "module:name" means."""
@@ -228,6 +243,7 @@ FAMILIES = (
         "jaxembed.convert.families.static:read",
         "jaxembed.convert.families.static:RULES",
         bare=True,
+        own_code=True,
         examples="static-retrieval-mrl-en-v1, potion-base-8M",
         reference="sentence-transformers `StaticEmbedding`",
     ),
@@ -240,6 +256,7 @@ FAMILIES = (
         pooling="mean",
         when=_is_gritlm,
         instruction_end="<|embed|>\n",
+        own_code=True,
         examples="GritLM-7B",
         reference="transformers `MistralModel` without a causal mask",
     ),
@@ -249,6 +266,7 @@ FAMILIES = (
         "LlamaBidirectional",
         "llama_bidirectional",
         pooling="mean",
+        own_code=True,
         examples="llama-nemotron-embed-1b-v2",
         reference="transformers `LlamaModel` without a causal mask",
     ),
@@ -264,6 +282,7 @@ FAMILIES = (
         "JinaEmbeddingsV5",
         "jina5",
         architectures=("JinaEmbeddingsV5Model",),
+        own_code=True,
         examples="jina-embeddings-v5-text-small, jina-embeddings-v5-text-nano",
         reference="transformers `Qwen3Model` and `EuroBertModel`, with the task's adapter merged into their weights",
     ),
@@ -272,6 +291,7 @@ FAMILIES = (
         "qwen3",
         "VoyageQwen3BidirectionalEmbed",
         "voyage",
+        own_code=True,
         pooling="mean",
         examples="voyage-4-nano",
         reference="transformers `Qwen3Model` without a causal mask, and a linear layer",
@@ -329,17 +349,59 @@ def find(config: Mapping[str, Any]) -> Family:
     An unknown decoder whose every key the generic one understands is taken for a Llama, and a notice says so. Raises
     `UnsupportedModelError` that lists what is supported.
     """
+    architectures = checked("architectures", config.get("architectures")) or []
+    checked("model_type", config.get("model_type"))
+    family = _listed(config)
+    if family is None:
+        reason = _misfit(config)
+        if reason is not None:
+            raise unsupported(config, reason)
+    other = _contradicted(family or ANY_DECODER, config)
+    if other is not None:
+        raise UnsupportedModelError(
+            f"config.json contradicts itself: by its architectures ({', '.join(architectures)}) it is a "
+            f"{(family or ANY_DECODER).name} model, by its model_type ({config['model_type']}) a {other.name} one, and their "
+            "vectors differ; correct it, or give the right architectures in hf_overrides."
+        )
+    if family is not None:
+        return family
+    _log.warning("%s is not known; its config reads like a Llama's, and so it is loaded as one.", ", ".join(architectures))
+    return ANY_DECODER
+
+
+def _listed(config: Mapping[str, Any]) -> Family | None:
     architectures = config.get("architectures") or []
     for family in FAMILIES:
         named = any(name in family.architectures for name in architectures)
         typed = not architectures and config.get("model_type") == family.model_type
         if (named or typed) and (family.when is None or family.when(config)):
             return family
-    reason = _misfit(config)
-    if reason is not None:
-        raise unsupported(config, reason)
-    _log.warning("%s is not known; its config reads like a Llama's, and so it is loaded as one.", ", ".join(architectures))
-    return ANY_DECODER
+    return None
+
+
+def _contradicted(family: Family, config: Mapping[str, Any]) -> Family | None:
+    """Returns the family that `model_type`, by which transformers goes, means, if its vectors are not those of `family`.
+
+    A type that is not known here is that of a checkpoint with code of its own, whose `architectures` are all there is to go by.
+    """
+    kind = config.get("model_type")
+    others = [one for one in FAMILIES if one.model_type == kind and (one.when is None or one.when(config))]
+    if kind == family.model_type or family.own_code or not others:
+        return None
+    try:
+        same = family.module == others[0].module and family.parse(Keys(config)) == others[0].parse(Keys(config))
+    except UnsupportedModelError:
+        same = False
+    return None if same else others[0]
+
+
+def settled(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns a config whose `architectures` a caller chose, with their `model_type` where its own means another model."""
+    checked("architectures", config.get("architectures"))
+    family = _listed(config)
+    if family is None or _contradicted(family, config) is None:
+        return dict(config)
+    return {**config, "model_type": family.model_type}
 
 
 def unsupported(config: Mapping[str, Any], reason: str) -> UnsupportedModelError:
@@ -357,9 +419,7 @@ def _misfit(config: Mapping[str, Any]) -> str | None:
         return "it names no decoder"
     keys = Keys(config)
     try:
-        ANY_DECODER.load(ANY_DECODER.config)(keys)
-    except KeyError as error:
-        return f"its config lacks {error.args[0]!r}, which a Llama has"
+        ANY_DECODER.parse(keys)
     except UnsupportedModelError as error:
         return str(error).rstrip(".")
     unknown = keys.unknown()

@@ -12,6 +12,16 @@ from jaxtyping import Array, Float, Int
 from jaxembed.errors import UnsupportedModelError
 
 SCALINGS = ("default", "linear", "dynamic", "ntk", "yarn", "llama3", "longrope")
+# Numbers without which a scaling means nothing, and those that may be left out. All are above 0, but for yarn's weights.
+_NEEDED: Mapping[str, tuple[str, ...]] = {
+    "linear": ("factor",),
+    "dynamic": ("factor",),
+    "ntk": ("factor",),
+    "llama3": ("factor", "low_freq_factor", "high_freq_factor"),
+    "longrope": ("long_factor", "short_factor"),
+}
+_OPTIONAL = ("factor", "original_max_position_embeddings", "attention_factor")
+_MAY_BE_ZERO = ("beta_fast", "beta_slow", "mscale", "mscale_all_dim")
 
 
 @dataclass(frozen=True)
@@ -38,6 +48,8 @@ class Rotary:
             numbers = dict(numbers.get(kind) or {})
         theta = float(numbers.pop("rope_theta", None) or config.get("rope_theta") or theta)
         part = numbers.pop("partial_rotary_factor", None) or config.get("partial_rotary_factor") or part
+        if not 0 < part <= 1 or (width % 2 and part == 1):
+            raise UnsupportedModelError(f"of heads of {width} numbers a share of {part} cannot be turned in pairs.")
         return cls.scaled(numbers, int(width * part), theta, int(config["max_position_embeddings"]))
 
     @classmethod
@@ -56,6 +68,9 @@ class Rotary:
         if own.get("mixed_b") is not None:
             raise UnsupportedModelError(f"mixed_b {own['mixed_b']} of an ntk rope is not supported.")
         own = {key: tuple(value) if isinstance(value, list) else value for key, value in own.items()}
+        if scaling in ("yarn", "llama3", "longrope") and own.get("original_max_position_embeddings") is None:
+            own["original_max_position_embeddings"] = longest
+        _check(scaling, own, theta, -(-width // 2))
         return cls(width, theta, scaling, longest, tuple(sorted(own.items())))
 
     def tables(self, positions: Int[Array, " t"], lengths: Int[Array, " t"]) -> tuple[Float[Array, "t r"], Float[Array, "t r"]]:
@@ -145,6 +160,33 @@ class Rotary:
         low, high = max(low, 0), min(high, self.width - 1)
         ramp = np.clip((np.arange(self.width // 2) - low) / (high - low if high != low else 0.001), 0, 1)
         return (plain / factor * ramp + plain * (1 - ramp)).astype(np.float32), float(scale)
+
+
+def _check(scaling: str, numbers: Mapping[str, Any], theta: float, turns: int) -> None:
+    """Raises `UnsupportedModelError` for what is missing, or no number that a rope could have. turns: how many pairs turn."""
+
+    def is_number(value: Any, least: float) -> bool:
+        return isinstance(value, int | float) and not isinstance(value, bool) and least <= value < math.inf
+
+    tiny = float(np.finfo(np.float32).tiny)
+    if not turns or not is_number(theta, tiny):
+        raise UnsupportedModelError(f"a rope of base {theta} over {turns} pairs is not supported.")
+    if scaling == "default":
+        return
+    needed = _NEEDED.get(scaling, ())
+    for name in (*needed, *_OPTIONAL, *_MAY_BE_ZERO):
+        value = numbers.get(name)
+        if value is None and name not in needed:
+            continue
+        if name in _NEEDED["longrope"]:
+            fits = isinstance(value, tuple) and len(value) == turns and all(is_number(one, tiny) for one in value)
+            wanted = f"{turns} numbers above 0"
+        else:
+            fits, wanted = is_number(value, 0 if name in _MAY_BE_ZERO else tiny), "a number above 0"
+        if not fits:
+            raise UnsupportedModelError(f"config.json says {name}: {value!r} of a {scaling} rope, and it must be {wanted}.")
+    if scaling == "llama3" and numbers["low_freq_factor"] == numbers["high_freq_factor"]:
+        raise UnsupportedModelError("low_freq_factor and high_freq_factor of a llama3 rope must differ.")
 
 
 def rotate(

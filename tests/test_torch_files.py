@@ -290,6 +290,7 @@ def test_weights_of_eight_bits_come_back_times_their_scale(kind, layout, tmp_pat
 def write_raw(folder, tensors: dict[str, np.ndarray]) -> None:
     """A safetensors file, written by hand: the library's numpy side knows no fp8."""
     kinds = {"float8_e4m3fn": "F8_E4M3", "float8_e5m2": "F8_E5M2", "int8": "I8", "float32": "F32"}
+    kinds |= {"float16": "F16", "bfloat16": "BF16"}
     header, place = {}, 0
     for key, value in tensors.items():
         header[key] = {

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+from jaxembed.convert.keys import layer_types
 from jaxembed.errors import UnsupportedModelError
 from jaxembed.layers import activation
 from jaxembed.models.decoder import DecoderConfig, Kind
@@ -25,7 +26,10 @@ def read(config: Config, *, head_width: int | None = None, rotary: Rotary | None
         or config.get("is_decoder") is False
         or bool(config.get("use_bidirectional_attention"))
     )
-    head_width = config.get("head_dim") or head_width or config["hidden_size"] // heads
+    key_heads = config.get("num_key_value_heads") or heads
+    if heads % key_heads:
+        raise UnsupportedModelError(f"{heads} attention heads cannot share {key_heads} num_key_value_heads evenly.")
+    head_width = config.get("head_dim") or head_width or _head_width(config)
     count = config["num_hidden_layers"]
     causal = own.pop("causal", not both_ways)
     windows = own.pop("windows", None) or (None,) * count
@@ -41,7 +45,7 @@ def read(config: Config, *, head_width: int | None = None, rotary: Rotary | None
         width=config["hidden_size"],
         layers=count,
         heads=heads,
-        key_heads=config.get("num_key_value_heads") or heads,
+        key_heads=key_heads,
         head_width=head_width,
         mlp_width=config["intermediate_size"],
         activation=activation(config.get("hidden_activation") or config["hidden_act"]),
@@ -51,19 +55,21 @@ def read(config: Config, *, head_width: int | None = None, rotary: Rotary | None
     )
 
 
+def _head_width(config: Config) -> int:
+    return int(config["hidden_size"] // config["num_attention_heads"])
+
+
 def window_kind(window: int | None, rotary: Rotary | None, *, causal: bool) -> Kind:
     """A layer whose window counts the token itself; without causality it opens both ways."""
     if window is None:
         return Kind(None, None, rotary)
+    if window < 1:
+        raise UnsupportedModelError(f"a sliding_window of {window} is not supported: it counts the token itself.")
     return Kind(window - 1, None if causal else window - 1, rotary)
 
 
 def _types(config: Config, otherwise: Sequence[str]) -> list[str]:
-    kinds = list(config.get("layer_types") or otherwise)
-    unknown = sorted(set(kinds) - {"full_attention", "sliding_attention"})
-    if unknown:
-        raise UnsupportedModelError(f"layer_types {unknown[0]!r} is not supported; full and sliding attention are.")
-    return kinds
+    return layer_types(config, otherwise, ("full_attention", "sliding_attention"))
 
 
 def llama(config: Config) -> DecoderConfig:
@@ -77,8 +83,8 @@ def llama_bidirectional(config: Config) -> DecoderConfig:
 
 
 def mistral(config: Config) -> DecoderConfig:
-    """Mistral: every layer slides, if the config names a window."""
-    windows = (config.get("sliding_window"),) * config["num_hidden_layers"]
+    """Mistral: every layer slides, unless the config says that there is no window."""
+    windows = (config.get("sliding_window", 4096),) * config["num_hidden_layers"]
     return read(config, windows=windows, qkv_bias=False, out_bias=False)
 
 
@@ -118,8 +124,8 @@ def jina5(config: Config) -> DecoderConfig:
 
 def _qwen_windows(config: Config) -> tuple[int | None, ...]:
     """Each layer's window: from `layer_types`, or from `max_window_layers` in checkpoints older than that key."""
-    count, window, sliding = config["num_hidden_layers"], config.get("sliding_window"), config.get("use_sliding_window")
-    full = config.get("max_window_layers", count)
+    count, window, sliding = config["num_hidden_layers"], config.get("sliding_window", 4096), config.get("use_sliding_window")
+    full = config.get("max_window_layers", 28)
     kinds = _types(config, ["full_attention" if i < full else "sliding_attention" for i in range(count)])
     if not sliding or window is None:
         return (None,) * count
@@ -132,13 +138,10 @@ def phi3(config: Config) -> DecoderConfig:
     kind = scaling.pop("rope_type", None) or scaling.pop("type", None) or "default"
     scaling["rope_type"] = "longrope" if kind in ("su", "yarn") else kind
     if scaling["rope_type"] == "longrope":
-        scaling["original_max_position_embeddings"] = config.get("original_max_position_embeddings") or scaling.get(
-            "original_max_position_embeddings", 4096
-        )
+        scaling["original_max_position_embeddings"] = config.get("original_max_position_embeddings", 4096)
     theta = scaling.pop("rope_theta", None) or config.get("rope_theta") or 10000.0
     part = scaling.pop("partial_rotary_factor", None) or config.get("partial_rotary_factor") or 1.0
-    width = config["hidden_size"] // config["num_attention_heads"]
-    rotary = Rotary.scaled(scaling, int(width * part), float(theta), config["max_position_embeddings"])
+    rotary = Rotary.scaled(scaling, int(_head_width(config) * part), float(theta), config["max_position_embeddings"])
     windows = (config.get("sliding_window"),) * config["num_hidden_layers"]
     return read(config, rotary=rotary, windows=windows, qkv_bias=False, out_bias=False)
 
@@ -152,7 +155,7 @@ def olmo3(config: Config) -> DecoderConfig:
     """OLMo 3: an OLMo 2 in which three of four layers slide, and only the full ones may be scaled."""
     count, window = config["num_hidden_layers"], config.get("sliding_window", 4096)
     kinds = _types(config, ["sliding_attention" if (i + 1) % 4 else "full_attention" for i in range(count)])
-    width = config.get("head_dim") or config["hidden_size"] // config["num_attention_heads"]
+    width = config.get("head_dim") or _head_width(config)
     local, full = _two_rotaries(config, width, local=500_000.0, full=500_000.0)
     layers = {"sliding_attention": Kind(window - 1, None, local), "full_attention": Kind(None, None, full)}
     return read(config, kinds=tuple(layers[kind] for kind in kinds), qk_norm="all", before=False, after=True)
@@ -173,8 +176,8 @@ def helium(config: Config) -> DecoderConfig:
 
 def seed_oss(config: Config) -> DecoderConfig:
     """Seed-OSS: a Llama with biases on q, k and v, and one on the output only if `attention_out_bias` says so."""
-    out = bool(config.get("attention_out_bias"))
-    return read(config, head_width=128, out_bias=out, mlp_bias=bool(config.get("mlp_bias")))
+    qkv, out = bool(config.get("attention_bias", True)), bool(config.get("attention_out_bias"))
+    return read(config, head_width=128, qkv_bias=qkv, out_bias=out, mlp_bias=bool(config.get("mlp_bias")))
 
 
 def arcee(config: Config) -> DecoderConfig:
@@ -195,16 +198,18 @@ def granite(config: Config) -> DecoderConfig:
 
 def glm(config: Config) -> DecoderConfig:
     """GLM: half of each head turns, in neighbouring pairs."""
-    width = config.get("head_dim") or config["hidden_size"] // config["num_attention_heads"]
-    rotary = Rotary.from_config(config, width, part=0.5)
-    return read(config, rotary=rotary, interleaved=True, out_bias=False)
+    return read(config, **_glm(config))
 
 
 def glm4(config: Config) -> DecoderConfig:
     """GLM-4: a GLM with norms on both sides of each part."""
-    width = config.get("head_dim") or config["hidden_size"] // config["num_attention_heads"]
+    return read(config, after=True, **_glm(config))
+
+
+def _glm(config: Config) -> dict[str, Any]:
+    width, bias = config.get("head_dim", 128) or _head_width(config), bool(config.get("attention_bias", True))
     rotary = Rotary.from_config(config, width, part=0.5)
-    return read(config, rotary=rotary, interleaved=True, out_bias=False, after=True)
+    return {"rotary": rotary, "head_width": width, "interleaved": True, "qkv_bias": bias, "out_bias": False}
 
 
 def starcoder2(config: Config) -> DecoderConfig:
@@ -279,13 +284,16 @@ def _two_rotaries(config: Config, width: int, *, local: float, full: float) -> t
 
 
 def smollm3(config: Config) -> DecoderConfig:
-    """SmolLM3: a Llama in which every fourth layer has no positions."""
+    """SmolLM3: a Llama in which every fourth layer has no positions, and those alone may slide."""
     count = config["num_hidden_layers"]
     every = config.get("no_rope_layer_interval", 4)
     turns = config.get("no_rope_layers") or [int((i + 1) % every != 0) for i in range(count)]
+    if len(turns) < count:
+        raise UnsupportedModelError(f"config.json says no_rope_layers of {len(turns)} layers, and there are {count}.")
+    turns = turns[:count]
     window = config.get("sliding_window") if config.get("use_sliding_window") else None
-    kinds = _types(config, ["full_attention"] * count)
-    rotary = Rotary.from_config(config, config.get("head_dim") or config["hidden_size"] // config["num_attention_heads"])
+    kinds = _types(config, ["full_attention" if turn else "sliding_attention" for turn in turns])
+    rotary = Rotary.from_config(config, config.get("head_dim") or _head_width(config), theta=2_000_000.0)
     windows = [window if kind == "sliding_attention" else None for kind in kinds]
     found = read(config, rotary=rotary, mlp_bias=bool(config.get("mlp_bias")))
     layers = [window_kind(w, rotary if turn else None, causal=found.causal) for w, turn in zip(windows, turns, strict=True)]

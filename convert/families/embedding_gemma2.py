@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+from jaxembed.convert.keys import Keys
 from jaxembed.convert.rules import Ignore, Rule, Table, linear, norm
 from jaxembed.errors import UnsupportedModelError
 from jaxembed.layers import activation
@@ -16,7 +17,7 @@ _LONGEST_PERIOD = 12
 def read(config: Mapping[str, Any]) -> EmbeddingGemma2Config:
     """Reads `config.json`, of the whole model or of its text half."""
     config.get("layer_types"), config.get("sliding_window"), config.get("hidden_size_per_layer_input")
-    text = config.get("text_config") or config
+    text = Keys(config["text_config"]) if config.get("text_config") else config
     kinds = list(text["layer_types"])
     period = kinds.index("full_attention") + 1 if "full_attention" in kinds else 0
     if not period or kinds != (["sliding_attention"] * (period - 1) + ["full_attention"]) * (len(kinds) // period):

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+from jaxembed.convert.keys import layer_types
 from jaxembed.convert.rules import Ignore, Rule, Table, fused, linear, norm
 from jaxembed.layers import activation
 from jaxembed.models.modernbert import ModernBertConfig
@@ -13,16 +14,18 @@ Config = Mapping[str, Any]
 
 def read(config: Config) -> ModernBertConfig:
     """Reads `config.json`, with `layer_types` and nested `rope_parameters` or with the keys that came before them."""
+    config.get("position_embedding_type")  # "sans_pos" in mmBERT and Ettin; the reference never looks, it always turns
     count, heads = config["num_hidden_layers"], config["num_attention_heads"]
     every = config.get("global_attn_every_n_layers", 3)
-    kinds = config.get("layer_types") or ["sliding_attention" if i % every else "full_attention" for i in range(count)]
+    kinds = ["sliding_attention" if i % every else "full_attention" for i in range(count)]
+    kinds = layer_types(config, kinds, ("full_attention", "sliding_attention"))
     local, full = _rotaries(config, config["hidden_size"] // heads)
     return ModernBertConfig(
         vocabulary=config["vocab_size"],
         width=config["hidden_size"],
         layers=count,
         heads=heads,
-        mlp_width=int(config["intermediate_size"]),
+        mlp_width=config["intermediate_size"],
         activation=activation(config["hidden_activation"]),
         epsilon=config["norm_eps"],
         longest=config["max_position_embeddings"],
@@ -37,15 +40,15 @@ def read(config: Config) -> ModernBertConfig:
 
 
 def _rotaries(config: Config, width: int) -> tuple[Rotary, Rotary]:
-    """The rotary positions of sliding and of full layers."""
+    """The rotary positions of sliding and of full layers; a local base of null, but not one left out, is the global one."""
+    wide = float(config.get("global_rope_theta") or 160_000.0)
+    near = float(config.get("local_rope_theta", 10_000.0) or wide)
     if config.get("rope_parameters"):
-        kinds = ("sliding_attention", 10_000.0), ("full_attention", 160_000.0)
+        kinds = ("sliding_attention", near), ("full_attention", wide)
         local, full = (Rotary.from_config(config, width, theta=theta, kind=kind) for kind, theta in kinds)
         return local, full
-    wide = config.get("global_rope_theta") or 160_000.0
-    near = config.get("local_rope_theta") or wide
     scaling, longest = config.get("rope_scaling") or {}, config["max_position_embeddings"]
-    return Rotary.scaled(scaling, width, float(near), longest), Rotary.scaled(scaling, width, float(wide), longest)
+    return Rotary.scaled(scaling, width, near, longest), Rotary.scaled(scaling, width, wide, longest)
 
 
 def _layer(at: str, stack: str) -> list[Rule]:

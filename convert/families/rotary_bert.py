@@ -95,7 +95,8 @@ def _nomic_rotary(config: Config, head_width: int) -> Rotary:
 
 def read_jina3(config: Config) -> RotaryBertConfig:
     """Jina v3: a rotary XLM-RoBERTa; `text-matching` is the task that is applied, as vLLM does."""
-    if "rope_parameters" in config:
+    native = config.get("model_type") == "jina_embeddings_v3" and "rotary_emb_base" not in config
+    if native or "rope_parameters" in config:
         rotary = Rotary.from_config(config, _head_width(config), theta=20_000.0)
     else:
         theta = float(config.get("rotary_emb_base", 10_000.0))

@@ -55,6 +55,8 @@ _SENTENCE_TRANSFORMERS = Table(
     ignored=(),
     prefixes=("",),
     sizes=lambda config: {"v": config.vocabulary, "d": config.width, "l": 0},
+    # model2vec saves int8 without a scale, because a unit vector is the same whatever it is.
+    whole_numbers=True,
 )
 RULES = replace(
     _SENTENCE_TRANSFORMERS,

@@ -55,10 +55,10 @@ def _rules(words: str, up: str, gate: str | None) -> tuple[Rule, ...]:
 
 _SHARED, _OWN = "shared.weight", "encoder.embed_tokens.weight"
 _GATED = Table(
-    rules=_rules(_SHARED, "wi_1", "wi_0"),
+    rules=_rules(_OWN, "wi_1", "wi_0"),
     ignored=(
         Ignore(r"(decoder|lm_head)\..*", because="only the encoder makes vectors"),
-        Ignore(r"encoder\.embed_tokens\.weight|shared\.weight", because="one table of words, saved under two names"),
+        Ignore(r"shared\.weight", because="the encoder has a table of words of its own, most often the same one"),
     ),
     prefixes=("",),
     sizes=lambda config: {
@@ -73,9 +73,10 @@ _GATED = Table(
 )
 RULES = replace(
     _GATED,
+    # Of two layouts that fit alike the first is taken: the encoder's own table where both are there, as in transformers.
     others=(
-        replace(_GATED, rules=_rules(_SHARED, "wi", None)),
-        replace(_GATED, rules=_rules(_OWN, "wi_1", "wi_0")),
         replace(_GATED, rules=_rules(_OWN, "wi", None)),
+        replace(_GATED, rules=_rules(_SHARED, "wi_1", "wi_0")),
+        replace(_GATED, rules=_rules(_SHARED, "wi", None)),
     ),
 )
