@@ -5,7 +5,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from jaxembed.cli.options import add_model_arguments
+from jaxembed.cli.options import add_model_arguments, program
 from jaxembed.cli.progress import byte_progress
 from jaxembed.errors import InputError
 
@@ -24,7 +24,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="auto keeps each tensor's own; int8 quantises the layers' matrices and prints what it costs (default: auto)",
     )
     parser.add_argument("--verify", action="store_true", help="compare the result as `jaxembed verify` does, and record it")
-    parser.add_argument("--reference", metavar="PYTHON", type=Path, help="for --verify: one that has sentence-transformers")
+    parser.add_argument("--reference", metavar="PYTHON", type=program, help="for --verify: one that has sentence-transformers")
     parser.add_argument("--export-hf", action="store_true", help="write a Hugging Face checkpoint instead, from either kind")
 
 
