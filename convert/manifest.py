@@ -17,6 +17,7 @@ import numpy as np
 
 from jaxembed.convert import rules
 from jaxembed.errors import CheckpointError
+from jaxembed.files import read_json
 
 NAME = "manifest.json"
 # The folder with the Orbax checkpoint.
@@ -86,19 +87,42 @@ def read_manifest(folder: Path) -> Manifest | None:
     Raises `CheckpointError` for one that is damaged or that another version of jaxembed wrote.
     """
     path = folder / NAME
-    if not (folder / ARRAYS).is_dir() or not path.is_file():
+    content = read_json(path) if (folder / ARRAYS).is_dir() else None
+    if content is None:
         return None
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
         form = content.pop("format")
         if form != FORMAT:
             raise CheckpointError(f"{path} has the format {form!r}, and {FORMAT!r} is read; convert the checkpoint again.")
         arrays = {name: StoredArray(**_tuples(entry)) for name, entry in content.pop("arrays").items()}
-        return Manifest(arrays=arrays, **content)
+        found = Manifest(arrays=arrays, **content)
+        _check(found)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         if isinstance(error, CheckpointError):
             raise
-        raise CheckpointError(f"{path} is damaged ({error}); convert the checkpoint again.") from None
+        what = f"it lacks {error}" if isinstance(error, KeyError) else str(error)
+        raise CheckpointError(f"{path} is damaged ({what}); convert the checkpoint again.") from None
+    return found
+
+
+def _check(found: Manifest) -> None:
+    """Raises what Python raises for a value of the wrong kind among those that are read later."""
+    name, revision, files = found.source["name"], found.source["revision"], found.source["files"]
+    expected: list[tuple[str, Any, Any]] = [
+        ("source", [name, revision or "", *files, *files.values()], str),
+        ("family, rules and dtype", [found.family, found.rules, found.dtype, found.fingerprint], str),
+        ("layout", [found.layout], int),
+        ("config", [found.config or {}], dict),
+        ("shape", [size for array in found.arrays.values() for size in array.shape], int),
+    ]
+    for what, values, kind in expected:
+        if not all(isinstance(value, kind) for value in values):
+            raise TypeError(f"{what} should hold {kind.__name__} only")
+    for array in found.arrays.values():
+        np.dtype(array.dtype)
+    _, vectors = found.recorded()
+    if not all(isinstance(text, str) for text in found.vectors["texts"]) or not vectors.size:
+        raise TypeError("vectors should be of texts")
 
 
 def versions() -> dict[str, str]:

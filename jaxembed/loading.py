@@ -1,6 +1,5 @@
 """From a name to a loaded model: finds the files, reads what they say, fills the weights. Executes no code of a checkpoint."""
 
-import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -16,6 +15,7 @@ from jaxembed.convert.families import static
 from jaxembed.convert.manifest import read_manifest
 from jaxembed.convert.weights import load_weights
 from jaxembed.errors import CheckpointError, InputError, ModelNotFoundError, UnsupportedModelError
+from jaxembed.files import is_there, read_json
 from jaxembed.recipe import Recipe, read_recipe
 from jaxembed.registry import ANY_DECODER, Family, find, unsupported
 from jaxembed.tokens import Tokenizer
@@ -208,7 +208,7 @@ def find_model(
 
 def _is_model(folder: Path) -> bool:
     """Static embeddings have no config.json: their modules say what they are."""
-    return (folder / "config.json").is_file() or static.describe(folder) is not None
+    return is_there(folder / "config.json") or static.describe(folder) is not None
 
 
 def _embedded() -> Path | None:
@@ -247,23 +247,19 @@ def _snapshot(name: str, **options: Any) -> Path:
 
 def _without_safetensors(folder: Path) -> list[str]:
     """Returns the prefixes of the folders, of the model and of its modules with weights, that hold no safetensors."""
-    places = [""] if (folder / "config.json").is_file() else []
-    if (folder / "modules.json").is_file():
+    places = [""] if is_there(folder / "config.json") else []
+    for module in read_json(folder / "modules.json", of=list) or []:
         try:
-            modules = json.loads((folder / "modules.json").read_text(encoding="utf-8"))
-            places += [f"{module['path']}/" for module in modules if module["type"].endswith((".Dense", ".LayerNorm"))]
-        except (ValueError, TypeError, KeyError):
+            if module["type"].endswith((".Dense", ".LayerNorm")):
+                places.append(f"{module['path']}/")
+        except (TypeError, KeyError, AttributeError):
             raise CheckpointError(f"{folder / 'modules.json'} should list objects with 'path' and 'type'.") from None
     return [place for place in places if not any((folder / place).glob("*.safetensors"))]
 
 
 def read_config(folder: Path, overrides: Overrides | None) -> ConfigDict:
     """Returns `config.json` with `overrides` applied: nested dicts merged, or whatever the function returns."""
-    path = folder / "config.json"
-    try:
-        config = ConfigDict(static.describe(folder) or json.loads(path.read_text(encoding="utf-8")))
-    except (ValueError, TypeError) as error:
-        raise CheckpointError(f"{path} is not a JSON object: {error}.") from None
+    config = ConfigDict(static.describe(folder) or read_json(folder / "config.json") or {})
     if overrides is None:
         return config
     if callable(overrides):

@@ -17,7 +17,7 @@ import tokenizers
 from tokenizers import AddedToken, normalizers, processors
 
 from jaxembed.errors import CheckpointError, InputError, InputTypeError
-from jaxembed.files import read_json
+from jaxembed.files import is_there, read_json, read_text
 
 Side = Literal["left", "right"]
 
@@ -61,7 +61,7 @@ class Tokenizer:
         for name in ("special_tokens_map.json", "tokenizer_config.json"):
             config |= read_json(folder / name) or {}
         path = folder / "tokenizer.json"
-        if path.is_file():
+        if is_there(path):
             try:
                 rust = tokenizers.Tokenizer.from_file(str(path))
             except Exception as error:
@@ -204,9 +204,9 @@ def _asked(rust: tokenizers.Tokenizer, config: Mapping[str, Any], name: str) -> 
 
 def _chat_template(folder: Path, config: Mapping[str, Any]) -> str | None:
     """The template: of its own file, or of `tokenizer_config.json`, where a list names several and "default" is meant."""
-    path = folder / "chat_template.jinja"
-    if path.is_file():
-        return path.read_text(encoding="utf-8")
+    own = read_text(folder / "chat_template.jinja")
+    if own is not None:
+        return own
     found = config.get("chat_template")
     if isinstance(found, list):
         found = next((each.get("template") for each in found if each.get("name") == "default"), None)

@@ -1,6 +1,7 @@
 """What loads, and what is refused: every refusal is one sentence, and nothing of a checkpoint is executed."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -40,8 +41,22 @@ def test_shards_give_the_same_model_as_one_file(checkpoint):
     with pytest.raises(CheckpointError, match=r"lacks model-1\.safetensors"):
         vector(folder)
     index.write_text("[]")
+    with pytest.raises(CheckpointError, match=r"index\.json should hold a JSON object"):
+        vector(folder)
+    index.write_text('{"weight_map": {"a": 1}}')
     with pytest.raises(CheckpointError, match="not a weight index"):
         vector(folder)
+    index.write_text('{"weight_map": {}}')
+    with pytest.raises(CheckpointError, match="is empty: its 'weight_map' names no tensor"):
+        vector(folder)
+    for name, message in [
+        ("x" * 400, "File name too long"),
+        ("a\0b", "is no name of a file"),
+        ("\ud800", "is no name of a file"),
+    ]:
+        index.write_text(json.dumps({"weight_map": {"a": name}}))
+        with pytest.raises(CheckpointError, match=message):
+            vector(folder)
 
 
 def test_bfloat16_and_float16_files_load(checkpoint):
@@ -85,6 +100,67 @@ def test_a_truncated_safetensors_file_is_named(checkpoint, keep):
     path.write_bytes(path.read_bytes()[:keep])
     with pytest.raises(CheckpointError, match="not a whole safetensors file"):
         vector(folder)
+
+
+SMALL = [
+    "config.json",
+    "modules.json",
+    "1_Pooling/config.json",
+    "config_sentence_transformers.json",
+    "sentence_bert_config.json",
+    "tokenizer_config.json",
+    "tokenizer.json",
+    "chat_template.jinja",
+    "model.safetensors",
+    "2_Dense/model.safetensors",
+]
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_a_file_that_is_there_and_no_file_is_never_taken_for_absent(checkpoint, name):
+    folder = checkpoint("pipeline-dense")
+    path = folder / name
+    path.unlink(missing_ok=True)
+    path.symlink_to("/no/such/file")
+    with pytest.raises(CheckpointError, match=rf"{name} is a link that leads nowhere"):
+        vector(folder)
+    path.unlink()
+    path.mkdir()
+    with pytest.raises(CheckpointError, match=rf"{name} is no file"):
+        vector(folder)
+
+
+@pytest.mark.parametrize("name", [name for name in SMALL if name.endswith("n") and name != "tokenizer.json"])
+def test_nesting_without_end_is_one_sentence_that_names_the_file(checkpoint, name):
+    folder = checkpoint("pipeline-dense")
+    (folder / name).write_text("[" * 100_000)
+    with pytest.raises(CheckpointError, match=rf"{name} is not JSON that can be read: it is nested too deeply"):
+        vector(folder)
+
+
+@pytest.mark.parametrize("name", ["config.json", "1_Pooling/config.json", "model.safetensors", "2_Dense/model.safetensors"])
+def test_a_file_that_may_not_be_read_is_named(checkpoint, name, monkeypatch):
+    """Whoever runs the tests may be allowed to read everything."""
+    folder = checkpoint("pipeline-dense")
+    opened = Path.open
+
+    def refuse(self, *arguments, **options):
+        if self == folder / name:
+            raise PermissionError(13, "Permission denied", str(self))
+        return opened(self, *arguments, **options)
+
+    monkeypatch.setattr(Path, "open", refuse)
+    with pytest.raises(CheckpointError, match=rf"{name} cannot be read: Permission denied\.$"):
+        vector(folder)
+
+
+def test_the_file_that_is_wrong_is_named_and_no_other(checkpoint):
+    folder = checkpoint("pipeline-dense")
+    (folder / "modules.json").write_text("[{]")
+    with pytest.raises(CheckpointError) as error:
+        vector(folder)
+    assert str(error.value).startswith(f"{folder}/modules.json is not JSON: ")
+    assert "config.json" not in str(error.value)
 
 
 def test_a_folder_without_weights_is_named(checkpoint):

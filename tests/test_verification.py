@@ -63,6 +63,30 @@ def test_one_changed_byte_of_an_array_is_found(converted):
         check_arrays(converted, manifest)
 
 
+@pytest.mark.parametrize(
+    ("key", "value", "message"),
+    [
+        ("source", {}, "it lacks 'name'"),
+        ("source", {"name": 7, "revision": None, "files": {}}, "source should hold str only"),
+        ("vectors", None, "'NoneType' object is not subscriptable"),
+        ("vectors", {"texts": [], "float32": ""}, "cannot reshape"),
+        ("vectors", {"texts": ["a"], "float32": "!"}, "is damaged"),
+        ("layout", "0", "layout should hold int only"),
+        ("config", [1], "config should hold dict only"),
+        ("arrays", {"a": {"shape": ["1"], "dtype": "float32", "axes": [], "stacked": False, "xxh3": ""}}, "shape should hold"),
+        ("arrays", {"a": {"shape": [1], "dtype": "f99", "axes": [], "stacked": False, "xxh3": ""}}, "is damaged"),
+    ],
+)
+def test_a_manifest_is_whole_or_named_as_damaged(converted, capsys, key, value, message):
+    path = converted / "manifest.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {key: value}))
+    assert main(["verify", str(converted)]) == 1
+    shown = capsys.readouterr().err
+    assert "manifest.json is damaged" in shown
+    assert message in shown
+    assert shown.count("\n") == 1
+
+
 def test_a_source_is_known_by_all_its_files(converted, tmp_path):
     manifest = read_manifest(converted)
     source = tmp_path / "pipeline-dense"
