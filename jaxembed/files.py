@@ -1,6 +1,8 @@
 """The small JSON files of a checkpoint, read with errors that name the file."""
 
 import json
+import math
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -57,6 +59,28 @@ def read_json(path: Path, of: type = dict) -> Any:
     if not isinstance(content, of):
         raise CheckpointError(f"{path} should hold a JSON {'list' if of is list else 'object'}.")
     return content
+
+
+def mapping(found: Mapping[str, Any], key: str, path: Path) -> Mapping[str, Any]:
+    """Returns the object under a key of a file, empty where there is none. Raises `CheckpointError` for anything else."""
+    value = found.get(key)
+    if value is not None and not isinstance(value, Mapping):
+        raise CheckpointError(f"{key} of {path} should be an object, not {value!r}.")
+    return value or {}
+
+
+def whole_number(found: Mapping[str, Any], key: str, path: Path) -> int | None:
+    """Returns the number of dimensions or tokens under a key of a file, None where there is none.
+
+    Raises `CheckpointError` for anything but a whole number above 0.
+    """
+    value = found.get(key)
+    if value is None:
+        return None
+    number = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    if not number or value != int(value) or value < 1:
+        raise CheckpointError(f"{key} of {path} should be a whole number above 0, not {value!r}.")
+    return int(value)
 
 
 def _unreadable(path: Path, error: OSError) -> CheckpointError:

@@ -18,6 +18,7 @@ from jaxembed.errors import CheckpointError, InputError, ModelNotFoundError, Uns
 from jaxembed.files import is_there, read_json
 from jaxembed.recipe import Recipe, read_recipe
 from jaxembed.registry import ANY_DECODER, Family, find, unsupported
+from jaxembed.sentence_bert import read_transformer_file
 from jaxembed.tokens import Tokenizer
 
 DEFAULT = "sentence-transformers/all-MiniLM-L6-v2"
@@ -207,7 +208,16 @@ def find_model(
 
 
 def _is_model(folder: Path) -> bool:
-    """Static embeddings have no config.json: their modules say what they are."""
+    """Static embeddings have no config.json: their modules say what they are.
+
+    Raises `UnsupportedModelError` for an adapter, which transformers merges into what lies beside it or into its base.
+    """
+    adapter = read_json(folder / "adapter_config.json")
+    if adapter is not None:
+        raise UnsupportedModelError(
+            f"{folder} holds an adapter of {adapter.get('base_model_name_or_path')}, as its adapter_config.json says; merge it "
+            "first, with merge_and_unload of peft, or remove adapter_config.json if the weights here hold it already."
+        )
     return is_there(folder / "config.json") or static.describe(folder) is not None
 
 
@@ -258,8 +268,13 @@ def _without_safetensors(folder: Path) -> list[str]:
 
 
 def read_config(folder: Path, overrides: Overrides | None) -> ConfigDict:
-    """Returns `config.json` with `overrides` applied: nested dicts merged, or whatever the function returns."""
+    """Returns `config.json` with `overrides` applied: nested dicts merged, or whatever the function returns.
+
+    Before them comes what sentence-transformers' own file for the module changes; in a converted folder it is done already.
+    """
     config = ConfigDict(static.describe(folder) or read_json(folder / "config.json") or {})
+    if is_there(folder / "modules.json") and read_manifest(folder) is None:
+        config = ConfigDict(_merged(config, read_transformer_file(folder).config_changes))
     if overrides is None:
         return config
     if callable(overrides):

@@ -49,7 +49,7 @@ class Tokenizer:
         self._rust, self._lowercase = rust, lowercase
         self.vocab_size: int = rust.get_vocab_size(with_added_tokens=True)
         limit = self.config.get("model_max_length")
-        self.limit: int | None = int(limit) if limit and limit < _NO_LIMIT else None
+        self.limit: int | None = int(limit) if isinstance(limit, int | float) and 0 < limit < _NO_LIMIT else None
         self.special_count: int = rust.num_special_tokens_to_add(False)
         self.special_ids = frozenset(id_ for id_, token in rust.get_added_tokens_decoder().items() if token.special)
         self.chat_template = chat_template

@@ -8,6 +8,7 @@ import pytest
 from safetensors.numpy import load_file, save_file
 
 from jaxembed import LLM
+from jaxembed.convert.conversion import convert
 from jaxembed.engine import Engine
 from jaxembed.errors import CheckpointError, InputError, ModelNotFoundError, UnsupportedModelError
 from jaxembed.loading import describe, find_model, load, read_config
@@ -204,6 +205,17 @@ def test_a_folder_without_config_is_no_model(tmp_path):
         find_model(str(tmp_path))
 
 
+@pytest.mark.parametrize("alone", [True, False])
+def test_an_adapter_is_refused_with_the_name_of_its_model(checkpoint, alone):
+    folder = checkpoint("pipeline-dense")
+    (folder / "adapter_config.json").write_text(json.dumps({"peft_type": "LORA", "base_model_name_or_path": "some/base"}))
+    if alone:
+        for name in ("config.json", "model.safetensors"):
+            (folder / name).unlink()
+    with pytest.raises(UnsupportedModelError, match=r"holds an adapter of some/base.*merge_and_unload"):
+        vector(folder)
+
+
 def test_the_default_model_is_found_without_a_network_and_without_importing_its_package(monkeypatch):
     import sys
 
@@ -308,6 +320,21 @@ def test_overrides_are_merged_or_called(checkpoint):
         read_config(folder, lambda config: None)
     both_ways = vector(folder, hf_overrides={"is_causal": False, "architectures": ["Qwen2Model"]})
     assert np.abs(both_ways - vector(folder)).max() > 1e-3
+
+
+def test_what_sentence_transformers_changes_in_a_config_is_changed_here(checkpoint, tmp_path):
+    """And once only: in a converted folder an override has the last word, as before."""
+    folder = checkpoint("pipeline-dense")
+    whole = vector(folder)
+    (folder / "sentence_bert_config.json").write_text(json.dumps({"config_args": {"hidden_act": "relu", "revision": "x"}}))
+    assert read_config(folder, None)["hidden_act"] == "relu"
+    changed = vector(folder)
+    assert np.abs(changed - whole).max() > 1e-3
+    assert read_config(folder, {"hidden_act": "gelu"})["hidden_act"] == "gelu"
+    convert(str(folder), tmp_path / "changed")
+    np.testing.assert_array_equal(vector(tmp_path / "changed"), changed)
+    convert(str(folder), tmp_path / "whole", hf_overrides={"hidden_act": "gelu"})
+    np.testing.assert_array_equal(vector(tmp_path / "whole"), whole)
 
 
 def test_lengths_follow_the_files_and_may_be_raised_only_to_what_positions_allow(checkpoint):
