@@ -198,11 +198,15 @@ def find_model(
             return embedded
         name = DEFAULT
     path = Path(name).expanduser()
-    if path.is_dir():
+    try:
+        is_folder, is_something = path.is_dir(), path.exists()
+    except OSError as error:
+        raise ModelNotFoundError(f"there is no model folder {name[:300]}: {error.strerror}.") from None
+    if is_folder:
         if not _is_model(path):
             raise ModelNotFoundError(f"{name} is not a model folder: it has no config.json.")
         return path
-    if path.exists() or name.startswith((".", "/", "~")) or name.count("/") > 1:
+    if is_something or name.startswith((".", "/", "~")) or name.count("/") > 1:
         raise ModelNotFoundError(f"there is no model folder {name}.")
     return _snapshot(name, revision=revision, token=token, cache_dir=cache_dir, local_files_only=local_files_only)
 

@@ -172,7 +172,7 @@ def _pooling(config: dict[str, Any], place: Path) -> tuple[tuple[str, ...], bool
     config.pop("embedding_dimension", None)
     given = config.pop("pooling_mode", None)
     if given is not None:
-        modes = (given,) if isinstance(given, str) else tuple(given)
+        modes = tuple(given) if isinstance(given, list | tuple) else (given,)
         for name in _LEGACY_MODES:
             config.pop(name, None)
     else:
@@ -228,7 +228,7 @@ def _prompts(reading: _Reading, recipe: Recipe, config: Mapping[str, Any]) -> Re
     found = reading.json(name) or {}
     prompts = {key: value for key, value in mapping(found, "prompts", path).items() if isinstance(value, str)}
     default = found.get("default_prompt_name")
-    if default is not None and default not in prompts:
+    if default is not None and (not isinstance(default, str) or default not in prompts):
         raise CheckpointError(f"{path} has the default prompt {default!r}, which is not among its prompts.")
     if prompts:
         reading.fact("prompts", ", ".join(prompts), name)

@@ -8,7 +8,8 @@ setting of the shared object, and files may bake in a wrong one.
 
 import logging
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -69,10 +70,11 @@ class Tokenizer:
                 if type(error) is not Exception:
                     raise
                 raise CheckpointError(f"the tokenizer.json of {folder} is damaged: {error}") from None
-            _apply(rust, config)
+            _fit(folder, partial(_apply, rust), config)
         else:
             rust = _converted(folder)
-        return cls(rust, config=config, chat_template=_chat_template(folder, config), lowercase=lowercase)
+        template = _fit(folder, partial(_chat_template, folder), config)
+        return cls(rust, config=config, chat_template=template, lowercase=lowercase)
 
     def bare(self) -> "Tokenizer":
         """Returns a tokenizer that adds no special tokens, and knows no longest text: what static embeddings want."""
@@ -154,6 +156,14 @@ class Tokenizer:
         encoding = self._rust.encode(text, add_special_tokens=False)
         encoding.truncate(max_length - special, direction=side)
         return np.array(self._rust.post_process(encoding, None, add_special_tokens).ids, np.int32)
+
+
+def _fit(folder: Path, read: Callable[[Mapping[str, Any]], Any], config: Mapping[str, Any]) -> Any:
+    """Returns what `read` makes of the config, with an error that names the file if a value in it is of the wrong kind."""
+    try:
+        return read(config)
+    except (TypeError, AttributeError) as error:
+        raise CheckpointError(f"{folder / 'tokenizer_config.json'} holds a value of the wrong kind: {error}.") from None
 
 
 def _apply(rust: tokenizers.Tokenizer, config: Mapping[str, Any]) -> None:

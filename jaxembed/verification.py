@@ -99,9 +99,17 @@ def against_reference(engine: Engine, folder: Path, python: Path) -> Comparison:
 
 
 def against_record(engine: Engine, manifest: Manifest) -> Comparison:
-    """Compares an engine with the float32 vectors that the conversion recorded from the source."""
+    """Compares an engine with the float32 vectors that the conversion recorded from the source.
+
+    Raises `InputError` if the engine takes no texts of their length.
+    """
     texts, expected = manifest.recorded()
-    ids = engine.model.tokenizer.encode(texts, max_length=engine.max_length)
+    ids = engine.model.tokenizer.encode(texts, max_length=describe(str(engine.model.folder)).max_length)
+    if max(map(len, ids)) > engine.max_length:
+        raise InputError(
+            f"the conversion recorded the vectors of texts of up to {max(map(len, ids))} tokens; leave out --max-model-len "
+            f"{engine.max_length}."
+        )
     ours = list(engine.run([Text(one, normalise=bool(engine.model.recipe.normalise)) for one in ids]))
     against = f"the vectors of {manifest.source['name']} that the conversion recorded"
     return Comparison(against, len(texts), _kind(engine), _figures(np.stack(ours), expected, against), ())

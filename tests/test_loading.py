@@ -191,6 +191,7 @@ def test_heads_that_do_not_fit_are_named(checkpoint):
     [
         ("/no/such/folder", "there is no model folder"),
         ("./relative", "there is no model folder"),
+        ("x" * 5000, r"there is no model folder x{300}: File name too long"),
         ("nobody/no-such-model", "neither|cannot be reached"),
     ],
 )

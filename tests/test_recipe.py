@@ -212,6 +212,8 @@ def test_a_default_width_may_be_asked_for(tmp_path, config, matryoshka):
         ("config_sentence_transformers.json", {"prompts": ["a"]}, "prompts of .* should be an object"),
         ("config_sentence_transformers.json", {"truncate_dim": 0}, "truncate_dim of .* above 0, not 0"),
         ("config_sentence_transformers.json", {"truncate_dim": True}, "truncate_dim of .* above 0, not True"),
+        ("config_sentence_transformers.json", {"default_prompt_name": ["q"]}, r"has the default prompt \['q'\]"),
+        ("1_Pooling/config.json", {"pooling_mode": 7}, "the pooling mode 7 is not supported"),
         ("2_Dense/config.json", DENSE | {"in_features": "8"}, "in_features of .* above 0, not '8'"),
         ("2_Dense/config.json", {}, "2_Dense/config.json lacks 'in_features'"),
         ("3_LayerNorm/config.json", {}, "3_LayerNorm/config.json lacks 'dimension'"),

@@ -45,6 +45,9 @@ def test_a_folder_gives_the_vectors_that_its_conversion_recorded(converted, caps
     assert "all as they were written" in shown
     assert "4 texts, float32 weights: cosine 1.000000 at least" in shown
 
+    assert main(["verify", str(converted), "--max-model-len", "3"]) == 2
+    assert "leave out --max-model-len 3" in capsys.readouterr().err
+
     manifest = read_manifest(converted)
     texts, vectors = manifest.recorded()
     replace(manifest, vectors=encoded(texts, -vectors)).write(converted)
