@@ -72,9 +72,16 @@ class Manifest:
         (folder / f".{NAME}").replace(folder / NAME)
 
     def recorded(self) -> tuple[list[str], np.ndarray]:
-        """Returns the fixed texts and the float32 vectors [n, e] that the source gives for them."""
-        raw = base64.b64decode(self.vectors["float32"])
-        return list(self.vectors["texts"]), np.frombuffer(raw, "<f4").reshape(len(self.vectors["texts"]), -1)
+        """Returns the fixed texts and the float32 vectors [n, e] that the source gives for them.
+
+        Raises `CheckpointError` if there is not one vector for each text.
+        """
+        texts = list(self.vectors["texts"])
+        numbers = np.frombuffer(base64.b64decode(self.vectors["float32"]), "<f4")
+        if not texts or not numbers.size or numbers.size % len(texts):
+            what = f"{numbers.size} numbers are no vectors of {len(texts)} texts"
+            raise CheckpointError(f"{NAME} is damaged ({what}); convert the checkpoint again.")
+        return texts, numbers.reshape(len(texts), -1)
 
     def with_parity(self, figures: Mapping[str, Any]) -> "Manifest":
         """Returns this manifest with the figures of a comparison."""
@@ -111,6 +118,7 @@ def _check(found: Manifest) -> None:
     expected: list[tuple[str, Any, Any]] = [
         ("source", [name, revision or "", *files, *files.values()], str),
         ("family, rules and dtype", [found.family, found.rules, found.dtype, found.fingerprint], str),
+        ("texts", found.vectors["texts"], str),
         ("layout", [found.layout], int),
         ("config", [found.config or {}], dict),
         ("shape", [size for array in found.arrays.values() for size in array.shape], int),
@@ -120,9 +128,7 @@ def _check(found: Manifest) -> None:
             raise TypeError(f"{what} should hold {kind.__name__} only")
     for array in found.arrays.values():
         np.dtype(array.dtype)
-    _, vectors = found.recorded()
-    if not all(isinstance(text, str) for text in found.vectors["texts"]) or not vectors.size:
-        raise TypeError("vectors should be of texts")
+    np.frombuffer(base64.b64decode(found.vectors["float32"]), "<f4")
 
 
 def versions() -> dict[str, str]:

@@ -72,7 +72,7 @@ def test_one_changed_byte_of_an_array_is_found(converted):
         ("source", {}, "it lacks 'name'"),
         ("source", {"name": 7, "revision": None, "files": {}}, "source should hold str only"),
         ("vectors", None, "'NoneType' object is not subscriptable"),
-        ("vectors", {"texts": [], "float32": ""}, "cannot reshape"),
+        ("vectors", {"texts": [], "float32": ""}, "0 numbers are no vectors of 0 texts"),
         ("vectors", {"texts": ["a"], "float32": "!"}, "is damaged"),
         ("layout", "0", "layout should hold int only"),
         ("config", [1], "config should hold dict only"),
