@@ -17,6 +17,7 @@ import numpy as np
 
 from jaxembed.convert import rules
 from jaxembed.errors import CheckpointError
+from jaxembed.files import read_json
 
 NAME = "manifest.json"
 # The folder with the Orbax checkpoint.
@@ -75,9 +76,16 @@ class Manifest:
         (folder / f".{NAME}").replace(folder / NAME)
 
     def recorded(self) -> tuple[list[str], np.ndarray]:
-        """Returns the fixed texts and the float32 vectors [n, e] that the source gives for them."""
-        raw = base64.b64decode(self.vectors["float32"])
-        return list(self.vectors["texts"]), np.frombuffer(raw, "<f4").reshape(len(self.vectors["texts"]), -1)
+        """Returns the fixed texts and the float32 vectors [n, e] that the source gives for them.
+
+        Raises `CheckpointError` if there is not one vector for each text.
+        """
+        texts = list(self.vectors["texts"])
+        numbers = np.frombuffer(base64.b64decode(self.vectors["float32"]), "<f4")
+        if not texts or not numbers.size or numbers.size % len(texts):
+            what = f"{numbers.size} numbers are no vectors of {len(texts)} texts"
+            raise CheckpointError(f"{NAME} is damaged ({what}); convert the checkpoint again.")
+        return texts, numbers.reshape(len(texts), -1)
 
     def with_parity(self, figures: Mapping[str, Any]) -> "Manifest":
         """Returns this manifest with the figures of a comparison."""
@@ -90,10 +98,10 @@ def read_manifest(folder: Path) -> Manifest | None:
     Raises `CheckpointError` for one that is damaged or that another version of jaxembed wrote.
     """
     path = folder / NAME
-    if not (folder / ARRAYS).is_dir() or not path.is_file():
+    content = read_json(path) if (folder / ARRAYS).is_dir() else None
+    if content is None:
         return None
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
         form = content.pop("format", None)
         if not str(form).startswith(_FAMILY):
             # Other software has manifests too.
@@ -101,11 +109,33 @@ def read_manifest(folder: Path) -> Manifest | None:
         if form != FORMAT:
             raise CheckpointError(f"{path} has the format {form!r}, and {FORMAT!r} is read; convert the checkpoint again.")
         arrays = {name: StoredArray(**_tuples(entry)) for name, entry in content.pop("arrays").items()}
-        return Manifest(arrays=arrays, **content)
+        found = Manifest(arrays=arrays, **content)
+        _check(found)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         if isinstance(error, CheckpointError):
             raise
-        raise CheckpointError(f"{path} is damaged ({error}); convert the checkpoint again.") from None
+        what = f"it lacks {error}" if isinstance(error, KeyError) else str(error)
+        raise CheckpointError(f"{path} is damaged ({what}); convert the checkpoint again.") from None
+    return found
+
+
+def _check(found: Manifest) -> None:
+    """Raises what Python raises for a value of the wrong kind among those that are read later."""
+    name, revision, files = found.source["name"], found.source["revision"], found.source["files"]
+    expected: list[tuple[str, Any, Any]] = [
+        ("source", [name, revision or "", *files, *files.values()], str),
+        ("family, rules and dtype", [found.family, found.rules, found.dtype, found.fingerprint], str),
+        ("texts", found.vectors["texts"], str),
+        ("layout", [found.layout], int),
+        ("config", [found.config or {}], dict),
+        ("shape", [size for array in found.arrays.values() for size in array.shape], int),
+    ]
+    for what, values, kind in expected:
+        if not all(isinstance(value, kind) for value in values):
+            raise TypeError(f"{what} should hold {kind.__name__} only")
+    for array in found.arrays.values():
+        np.dtype(array.dtype)
+    np.frombuffer(base64.b64decode(found.vectors["float32"]), "<f4")
 
 
 def versions() -> dict[str, str]:

@@ -1,9 +1,7 @@
 """A checkpoint's tensors, by name, read one at a time: safetensors or torch's files, whole or in shards. Executes nothing."""
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -12,6 +10,7 @@ from jaxembed.convert.safetensors_files import safetensors_tensors
 from jaxembed.convert.stored import DTYPES, Stored
 from jaxembed.convert.torch_files import torch_tensors
 from jaxembed.errors import CheckpointError
+from jaxembed.files import is_there, read_json
 
 SINGLE = "model.safetensors"
 PICKLED = "pytorch_model.bin"
@@ -27,7 +26,7 @@ class Checkpoint:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        config = _json(folder / "config.json") if (folder / "config.json").is_file() else {}
+        config = read_json(folder / "config.json") or {}
         scales.check_method(config)
         found: dict[str, Stored] = {}
         index, shards = _shards(folder)
@@ -73,33 +72,27 @@ def open_tensors(path: Path) -> dict[str, Stored]:
 def _shards(folder: Path) -> tuple[str, dict[str, list[str] | None]]:
     """Returns the index, and the weight files with the tensors each shall hold, None where the file alone says so."""
     for single in (SINGLE, PICKLED):
-        if (folder / single).is_file():
+        if is_there(folder / single):
             return "", {single: None}
         index = single + _INDEX
-        if (folder / index).is_file():
+        if is_there(folder / index):
             return index, _indexed(folder, index)
     raise CheckpointError(f"{folder} has no weights: neither {SINGLE} nor {PICKLED} is there, whole or in shards.")
 
 
 def _indexed(folder: Path, index: str) -> dict[str, list[str] | None]:
-    places = _json(folder / index).get("weight_map")
+    places = (read_json(folder / index) or {}).get("weight_map")
     if not isinstance(places, dict) or not all(isinstance(name, str) for name in places.values()):
         raise CheckpointError(f"{folder / index} is not a weight index: it should be JSON with a 'weight_map'.")
+    if not places:
+        raise CheckpointError(f"{folder / index} is empty: its 'weight_map' names no tensor; download it again.")
     shards: dict[str, list[str] | None] = {}
     for tensor, name in sorted(places.items()):
         held = shards.setdefault(name, [])
         assert held is not None
         held.append(tensor)
     # A name with a path in it could lead out of the folder.
-    missing = sorted(name for name in shards if Path(name).name != name or not (folder / name).is_file())
+    missing = sorted(name for name in shards if Path(name).name != name or not is_there(folder / name))
     if missing:
         raise CheckpointError(f"{folder} lacks {', '.join(missing)}, named in {index}; download the whole checkpoint.")
     return shards
-
-
-def _json(path: Path) -> dict[str, Any]:
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError:
-        content = None
-    return content if isinstance(content, dict) else {}

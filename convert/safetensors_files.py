@@ -34,11 +34,11 @@ NAMES = {
 def safetensors_tensors(path: Path) -> dict[str, Stored]:
     """Returns the tensors of a file, by name. Raises `CheckpointError` for a file that is not whole."""
     try:
-        with safe_open(path, framework="np"):
-            pass
-        with path.open("rb") as file:
+        with path.open("rb") as file, safe_open(path, framework="np"):
             length = int.from_bytes(file.read(8), "little")
             header = json.loads(file.read(length))
+    except PermissionError as error:
+        raise CheckpointError(f"{path} cannot be read: {error.strerror}.") from None
     except (SafetensorError, OSError) as error:
         size = path.stat().st_size
         raise CheckpointError(f"{path} is not a whole safetensors file ({size:,} bytes: {error}); download it again.") from None

@@ -1,11 +1,12 @@
 """The files beside the weights: those that loading reads, and no others, go with a checkpoint wherever it is written."""
 
+import json
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 
 from jaxembed.errors import CheckpointError
-from jaxembed.files import read_modules
-from jaxembed.recipe import LENGTH_FILES
+from jaxembed.files import read_json, read_modules
+from jaxembed.sentence_bert import LENGTH_FILES, without_changes
 
 # What is read by these names, in the main folder or in that of a module.
 _READ = (
@@ -41,7 +42,8 @@ def small_files(folder: Path) -> list[str]:
 def copy_files(names: Sequence[str], source: Path, target: Path) -> None:
     """Copies files from a folder to another, in which it makes the folders they lie in.
 
-    Raises `CheckpointError` for one that cannot be read.
+    The caller writes `config.json`, with all changes in it: sentence-transformers' own file goes along without those it asks
+    for. Raises `CheckpointError` for a file that cannot be read.
     """
     for name in names:
         try:
@@ -50,6 +52,8 @@ def copy_files(names: Sequence[str], source: Path, target: Path) -> None:
             raise CheckpointError(f"{source / name} cannot be read: {error.strerror}.") from None
         (target / name).parent.mkdir(parents=True, exist_ok=True)
         (target / name).write_bytes(content)
+        if name in LENGTH_FILES:
+            (target / name).write_text(json.dumps(without_changes(read_json(source / name) or {}), indent=2) + "\n")
 
 
 def _lies_in(path: Path, folder: Path) -> bool:

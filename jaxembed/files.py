@@ -1,23 +1,61 @@
 """The small JSON files of a checkpoint, read with errors that name the file."""
 
 import json
+import math
+from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from jaxembed.errors import CheckpointError
 
 
+def is_there(path: Path) -> bool:
+    """Returns whether there is a file.
+
+    Raises `CheckpointError` for what only stands in its place, such as a link that leads nowhere: an optional file that is
+    meant to be there and cannot be read is not one that is absent.
+    """
+    try:
+        path.lstat()
+        if path.is_file():
+            return True
+        what = "a link that leads nowhere" if path.is_symlink() and not path.exists() else "no file"
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except OSError as error:
+        raise _unreadable(path, error) from None
+    except ValueError as error:
+        # A zero byte, or a lone surrogate.
+        raise CheckpointError(f"{str(path)!r} is no name of a file: {error}.") from None
+    raise CheckpointError(f"{path} is {what}; download the whole checkpoint.")
+
+
+def read_text(path: Path) -> str | None:
+    """Returns what a text file holds, None if there is no file. Raises `CheckpointError` for one that cannot be read."""
+    if not is_there(path):
+        return None
+    try:
+        return path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise _unreadable(path, error) from None
+    except ValueError as error:
+        raise CheckpointError(f"{path} is not text in UTF-8: {error}.") from None
+
+
 def read_json(path: Path, of: type = dict) -> Any:
     """Returns what a JSON file holds, None if there is no file.
 
-    of: dict or list, what it should hold. Raises `CheckpointError` for anything else.
+    of: dict or list, what it should hold. Raises `CheckpointError` for anything else, and for a file that cannot be read.
     """
-    if not path.is_file():
+    text = read_text(path)
+    if text is None:
         return None
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(text)
     except ValueError as error:
         raise CheckpointError(f"{path} is not JSON: {error}.") from None
+    except RecursionError:
+        raise CheckpointError(f"{path} is not JSON that can be read: it is nested too deeply.") from None
     if not isinstance(content, of):
         raise CheckpointError(f"{path} should hold a JSON {'list' if of is list else 'object'}.")
     return content
@@ -45,3 +83,31 @@ def inside(place: str, said_by: Path) -> str:
     if path.is_absolute() or ".." in path.parts:
         raise CheckpointError(f"{said_by} names {place!r}, which lies outside the checkpoint's folder.")
     return place
+
+
+def mapping(found: Mapping[str, Any], key: str, path: Path) -> Mapping[str, Any]:
+    """Returns the object under a key of a file, empty where there is none. Raises `CheckpointError` for anything else."""
+    value = found.get(key)
+    if value is not None and not isinstance(value, Mapping):
+        raise CheckpointError(f"{key} of {path} should be an object, not {value!r}.")
+    return value or {}
+
+
+def whole_number(found: Mapping[str, Any], key: str, path: Path) -> int | None:
+    """Returns the number of dimensions or tokens under a key of a file, None where there is none.
+
+    Raises `CheckpointError` for anything but a whole number above 0.
+    """
+    value = found.get(key)
+    if value is None:
+        return None
+    number = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    if not number or value != int(value) or value < 1:
+        raise CheckpointError(f"{key} of {path} should be a whole number above 0, not {value!r}.")
+    return int(value)
+
+
+def _unreadable(path: Path, error: OSError) -> CheckpointError:
+    # A name may be longer than anyone wants to read.
+    shown = str(path) if len(str(path)) <= 300 else f"{str(path)[:300]}..."
+    return CheckpointError(f"{shown} cannot be read: {error.strerror}.")

@@ -1,6 +1,5 @@
 """From a name to a loaded model: finds the files, reads what they say, fills the weights. Executes no code of a checkpoint."""
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -17,8 +16,10 @@ from jaxembed.convert.families import static
 from jaxembed.convert.manifest import read_manifest
 from jaxembed.convert.weights import load_weights
 from jaxembed.errors import CheckpointError, InputError, ModelNotFoundError, UnsupportedModelError
+from jaxembed.files import is_there, read_json, read_modules
 from jaxembed.recipe import Recipe, read_recipe
 from jaxembed.registry import ANY_DECODER, Family, find, settled, unsupported
+from jaxembed.sentence_bert import read_transformer_file
 from jaxembed.tokens import Tokenizer
 
 DEFAULT = "sentence-transformers/all-MiniLM-L6-v2"
@@ -210,18 +211,31 @@ def find_model(
             return embedded
         name = DEFAULT
     path = Path(name).expanduser()
-    if path.is_dir():
+    try:
+        is_folder, is_something = path.is_dir(), path.exists()
+    except OSError as error:
+        raise ModelNotFoundError(f"there is no model folder {name[:300]}: {error.strerror}.") from None
+    if is_folder:
         if not _is_model(path):
             raise ModelNotFoundError(f"{name} is not a model folder: it has no config.json.")
         return path
-    if path.exists() or name.startswith((".", "/", "~")) or name.count("/") > 1:
+    if is_something or name.startswith((".", "/", "~")) or name.count("/") > 1:
         raise ModelNotFoundError(f"there is no model folder {name}.")
     return _snapshot(name, revision=revision, token=token, cache_dir=cache_dir, local_files_only=local_files_only)
 
 
 def _is_model(folder: Path) -> bool:
-    """Static embeddings have no config.json: their modules say what they are."""
-    return (folder / "config.json").is_file() or static.describe(folder) is not None
+    """Static embeddings have no config.json: their modules say what they are.
+
+    Raises `UnsupportedModelError` for an adapter, which transformers merges into what lies beside it or into its base.
+    """
+    adapter = read_json(folder / "adapter_config.json")
+    if adapter is not None:
+        raise UnsupportedModelError(
+            f"{folder} holds an adapter of {adapter.get('base_model_name_or_path')}, as its adapter_config.json says; merge it "
+            "first, with merge_and_unload of peft, or remove adapter_config.json if the weights here hold it already."
+        )
+    return is_there(folder / "config.json") or static.describe(folder) is not None
 
 
 def _embedded() -> Path | None:
@@ -260,23 +274,20 @@ def _snapshot(name: str, **options: Any) -> Path:
 
 def _without_safetensors(folder: Path) -> list[str]:
     """Returns the prefixes of the folders, of the model and of its modules with weights, that hold no safetensors."""
-    places = [""] if (folder / "config.json").is_file() else []
-    if (folder / "modules.json").is_file():
-        try:
-            modules = json.loads((folder / "modules.json").read_text(encoding="utf-8"))
-            places += [f"{module['path']}/" for module in modules if module["type"].endswith((".Dense", ".LayerNorm"))]
-        except (ValueError, TypeError, KeyError):
-            raise CheckpointError(f"{folder / 'modules.json'} should list objects with 'path' and 'type'.") from None
+    places = [""] if is_there(folder / "config.json") else []
+    modules = read_modules(folder) or []
+    places += [f"{place}/" for place, type_ in modules if type_.endswith((".Dense", ".LayerNorm"))]
     return [place for place in places if not any((folder / place).glob("*.safetensors"))]
 
 
 def read_config(folder: Path, overrides: Overrides | None) -> ConfigDict:
-    """Returns `config.json` with `overrides` applied: nested dicts merged, or whatever the function returns."""
-    path = folder / "config.json"
-    try:
-        config = ConfigDict(static.describe(folder) or json.loads(path.read_text(encoding="utf-8")))
-    except (ValueError, TypeError) as error:
-        raise CheckpointError(f"{path} is not a JSON object: {error}.") from None
+    """Returns `config.json` with `overrides` applied: nested dicts merged, or whatever the function returns.
+
+    Before them comes what sentence-transformers' own file for the module changes.
+    """
+    config = ConfigDict(static.describe(folder) or read_json(folder / "config.json") or {})
+    if is_there(folder / "modules.json"):
+        config = ConfigDict(_merged(config, read_transformer_file(folder).config_changes))
     if overrides is None:
         return config
     names, kind = config.get("architectures"), config.get("model_type")

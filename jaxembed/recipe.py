@@ -10,13 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from jaxembed.errors import CheckpointError, UnsupportedModelError
-from jaxembed.files import read_json, read_modules
+from jaxembed.files import mapping, read_json, read_modules, whole_number
 from jaxembed.heads import MODES, DenseHead, Head, LayerNormHead, NormalizeHead
+from jaxembed.sentence_bert import read_transformer_file
 
-# Sentence-transformers names this file after the backbone in old checkpoints.
-LENGTH_FILES = tuple(
-    f"sentence_{name}_config.json" for name in ("bert", "roberta", "distilbert", "camembert", "albert", "xlm-roberta", "xlnet")
-)
 _LEGACY_MODES = {
     "pooling_mode_cls_token": "cls",
     "pooling_mode_max_tokens": "max",
@@ -47,7 +44,8 @@ class Recipe:
     the end. normalise: whether the files end in a Normalize module; None if there are no such files. prompts: by name.
     similarity: the name of a similarity function, or None. max_length: tokens of the longest text by sentence-transformers'
     file, or None. matryoshka: allowed dimensions, empty for any; None if the model is not trained for it. instruction_end: the
-    mark up to which a text is an instruction that is not pooled. facts: for each thing that was found, its value and its file.
+    mark up to which a text is an instruction that is not pooled. truncate_dim: the dimensions that `SentenceTransformer.encode`
+    keeps by default, None for all. facts: for each thing that was found, its value and its file.
     """
 
     modes: tuple[str, ...]
@@ -62,6 +60,7 @@ class Recipe:
     matryoshka: tuple[int, ...] | None = None
     task_instructions: Mapping[str, str] = field(default_factory=dict)
     instruction_end: str = ""
+    truncate_dim: int | None = None
     facts: Mapping[str, tuple[str, str]] = field(default_factory=dict)
 
     def width(self, hidden_width: int) -> int:
@@ -87,7 +86,7 @@ def read_recipe(folder: Path, config: Mapping[str, Any], *, pooling: str, instru
         recipe = replace(recipe, include_prompt=False, instruction_end=instruction_end)
     recipe = _prompts(reading, recipe, config)
     recipe = _lengths(reading, recipe)
-    return replace(recipe, matryoshka=_matryoshka(reading, config), facts=reading.facts)
+    return replace(recipe, matryoshka=_matryoshka(reading, config, recipe.truncate_dim), facts=reading.facts)
 
 
 class _Reading:
@@ -148,8 +147,9 @@ def _from_modules(reading: _Reading, modules: list[tuple[str, str]]) -> Recipe:
         elif name == "Dense":
             heads.append(_dense(reading.module_config(place), place, reading.folder))
         elif name == "LayerNorm":
-            heads.append(LayerNormHead(int(reading.module_config(place)["dimension"]), place))
+            heads.append(LayerNormHead(_size(reading.module_config(place), "dimension", reading.folder / place), place))
         elif name == "Normalize":
+            _check_names(reading.json(f"{place}/config.json") or {}, place)
             heads.append(NormalizeHead())
         if recipe is None and heads:
             raise UnsupportedModelError(f"modules.json puts a {name} before its Pooling; that is not supported.")
@@ -168,7 +168,7 @@ def _pooling(config: dict[str, Any], place: Path) -> tuple[tuple[str, ...], bool
     config.pop("embedding_dimension", None)
     given = config.pop("pooling_mode", None)
     if given is not None:
-        modes = (given,) if isinstance(given, str) else tuple(given)
+        modes = tuple(given) if isinstance(given, list | tuple) else (given,)
         for name in _LEGACY_MODES:
             config.pop(name, None)
     else:
@@ -188,20 +188,28 @@ def _dense(config: dict[str, Any], place: str, folder: Path) -> DenseHead:
         raise UnsupportedModelError(
             f"the activation {path} of {place} is not supported; supported are {', '.join(_ACTIVATIONS)}."
         )
+    _check_names(config, place)
+    return DenseHead(
+        inputs=_size(config, "in_features", folder / place),
+        outputs=_size(config, "out_features", folder / place),
+        bias=bool(config.get("bias", True)),
+        activation=_ACTIVATIONS[name],
+        residual=bool(config.get("use_residual", False)),
+        folder=place,
+    )
+
+
+def _check_names(config: Mapping[str, Any], place: str) -> None:
     for key in ("module_input_name", "module_output_name"):
         if config.get(key) not in (None, "sentence_embedding"):
             raise UnsupportedModelError(f"{key} {config[key]!r} of {place} is not supported; only 'sentence_embedding' is.")
-    try:
-        return DenseHead(
-            inputs=int(config["in_features"]),
-            outputs=int(config["out_features"]),
-            bias=bool(config.get("bias", True)),
-            activation=_ACTIVATIONS[name],
-            residual=bool(config.get("use_residual", False)),
-            folder=place,
-        )
-    except KeyError as error:
-        raise CheckpointError(f"{folder / place / 'config.json'} lacks {error.args[0]!r}.") from None
+
+
+def _size(config: Mapping[str, Any], key: str, place: Path) -> int:
+    found = whole_number(config, key, place / "config.json")
+    if found is None:
+        raise CheckpointError(f"{place / 'config.json'} lacks {key!r}.")
+    return found
 
 
 def _described(head: Head) -> str:
@@ -212,41 +220,47 @@ def _described(head: Head) -> str:
 
 def _prompts(reading: _Reading, recipe: Recipe, config: Mapping[str, Any]) -> Recipe:
     name = "config_sentence_transformers.json"
+    path = reading.folder / name
     found = reading.json(name) or {}
-    prompts = {key: value for key, value in (found.get("prompts") or {}).items() if isinstance(value, str)}
+    prompts = {key: value for key, value in mapping(found, "prompts", path).items() if isinstance(value, str)}
     default = found.get("default_prompt_name")
-    if default is not None and default not in prompts:
-        raise CheckpointError(f"{reading.folder / name} has the default prompt {default!r}, which is not among its prompts.")
+    if default is not None and (not isinstance(default, str) or default not in prompts):
+        raise CheckpointError(f"{path} has the default prompt {default!r}, which is not among its prompts.")
     if prompts:
         reading.fact("prompts", ", ".join(prompts), name)
     if found.get("similarity_fn_name"):
         reading.fact("similarity", found["similarity_fn_name"], name)
+    truncate_dim = whole_number(found, "truncate_dim", path)
+    if truncate_dim:
+        reading.fact("truncate_dim", f"{truncate_dim}, for SentenceTransformer", name)
     return replace(
         recipe,
         prompts=prompts,
         default_prompt_name=default,
         similarity=found.get("similarity_fn_name"),
-        task_instructions=dict(config.get("task_instructions") or {}),
+        truncate_dim=truncate_dim,
+        task_instructions=dict(mapping(config, "task_instructions", reading.folder / "config.json")),
     )
 
 
 def _lengths(reading: _Reading, recipe: Recipe) -> Recipe:
-    for name in LENGTH_FILES:
-        found = reading.json(name)
-        if found is not None:
-            length = found.get("max_seq_length")
-            if length is not None:
-                reading.fact("longest text", f"{length} tokens", name)
-            return replace(recipe, max_length=length, lowercase=bool(found.get("do_lower_case", False)))
-    return recipe
+    found = read_transformer_file(reading.folder)
+    if found.max_length is not None:
+        reading.fact("longest text", f"{found.max_length} tokens", found.name)
+    return replace(recipe, max_length=found.max_length, lowercase=found.lowercase)
 
 
-def _matryoshka(reading: _Reading, config: Mapping[str, Any]) -> tuple[int, ...] | None:
+def _matryoshka(reading: _Reading, config: Mapping[str, Any], truncate_dim: int | None) -> tuple[int, ...] | None:
+    """The dimensions that a caller may ask for; those that the files themselves keep by default are among them."""
     allowed = config.get("matryoshka_dimensions")
+    default = () if truncate_dim is None else (truncate_dim,)
     if allowed:
+        if not isinstance(allowed, list | tuple) or not all(isinstance(one, int) for one in allowed):
+            path = reading.folder / "config.json"
+            raise CheckpointError(f"matryoshka_dimensions of {path} should be a list of numbers, not {allowed!r}.")
         reading.fact("matryoshka", ", ".join(map(str, allowed)), "config.json")
-        return tuple(int(n) for n in allowed)
+        return tuple(dict.fromkeys((*allowed, *default)))
     if config.get("is_matryoshka"):
         reading.fact("matryoshka", "any dimensions", "config.json")
         return ()
-    return None
+    return default or None

@@ -84,8 +84,9 @@ class SentenceTransformer:
     """An embedding model with the methods of `sentence_transformers.SentenceTransformer`.
 
     model_name_or_path: a folder, a hub name, or None for the embedded all-MiniLM-L6-v2. device: accepted; the model runs on
-    jax's default device. model_kwargs: only "torch_dtype" or "dtype" is read. config_kwargs: merged into `config.json`.
-    processor_kwargs: only "model_max_length" is read. backend: "jax", or "torch" which means the same here.
+    jax's default device. truncate_dim: what the checkpoint's files say, if not given. model_kwargs: only "torch_dtype" or
+    "dtype" is read. config_kwargs: merged into `config.json`. processor_kwargs: only "model_max_length" is read. backend:
+    "jax", or "torch" which means the same here.
     """
 
     @_takes_positions
@@ -127,7 +128,7 @@ class SentenceTransformer:
             max_model_len=(processor_kwargs or tokenizer_kwargs or {}).get("model_max_length"),
         )
         model = self.engine.model
-        self.truncate_dim = truncate_dim
+        self.truncate_dim = model.recipe.truncate_dim if truncate_dim is None else truncate_dim
         self.prompts = {"query": "", "document": "", **model.recipe.prompts, **(prompts or {})}
         self.default_prompt_name = default_prompt_name or model.recipe.default_prompt_name
         if self.default_prompt_name is not None:

@@ -8,7 +8,8 @@ setting of the shared object, and files may bake in a wrong one.
 
 import logging
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -17,7 +18,7 @@ import tokenizers
 from tokenizers import AddedToken, normalizers, processors
 
 from jaxembed.errors import CheckpointError, InputError, InputTypeError
-from jaxembed.files import read_json
+from jaxembed.files import is_there, read_json, read_text
 
 Side = Literal["left", "right"]
 
@@ -49,7 +50,7 @@ class Tokenizer:
         self._rust, self._lowercase = rust, lowercase
         self.vocab_size: int = rust.get_vocab_size(with_added_tokens=True)
         limit = self.config.get("model_max_length")
-        self.limit: int | None = int(limit) if limit and limit < _NO_LIMIT else None
+        self.limit: int | None = int(limit) if isinstance(limit, int | float) and 0 < limit < _NO_LIMIT else None
         self.special_count: int = rust.num_special_tokens_to_add(False)
         self.special_ids = frozenset(id_ for id_, token in rust.get_added_tokens_decoder().items() if token.special)
         self.chat_template = chat_template
@@ -61,7 +62,7 @@ class Tokenizer:
         for name in ("special_tokens_map.json", "tokenizer_config.json"):
             config |= read_json(folder / name) or {}
         path = folder / "tokenizer.json"
-        if path.is_file():
+        if is_there(path):
             try:
                 rust = tokenizers.Tokenizer.from_file(str(path))
             except Exception as error:
@@ -69,10 +70,11 @@ class Tokenizer:
                 if type(error) is not Exception:
                     raise
                 raise CheckpointError(f"the tokenizer.json of {folder} is damaged: {error}") from None
-            _apply(rust, config)
+            _fit(folder, partial(_apply, rust), config)
         else:
             rust = _converted(folder)
-        return cls(rust, config=config, chat_template=_chat_template(folder, config), lowercase=lowercase)
+        template = _fit(folder, partial(_chat_template, folder), config)
+        return cls(rust, config=config, chat_template=template, lowercase=lowercase)
 
     def bare(self) -> "Tokenizer":
         """Returns a tokenizer that adds no special tokens, and knows no longest text: what static embeddings want."""
@@ -156,6 +158,14 @@ class Tokenizer:
         return np.array(self._rust.post_process(encoding, None, add_special_tokens).ids, np.int32)
 
 
+def _fit(folder: Path, read: Callable[[Mapping[str, Any]], Any], config: Mapping[str, Any]) -> Any:
+    """Returns what `read` makes of the config, with an error that names the file if a value in it is of the wrong kind."""
+    try:
+        return read(config)
+    except (TypeError, AttributeError) as error:
+        raise CheckpointError(f"{folder / 'tokenizer_config.json'} holds a value of the wrong kind: {error}.") from None
+
+
 def _apply(rust: tokenizers.Tokenizer, config: Mapping[str, Any]) -> None:
     """Applies what `tokenizer_config.json` adds to a `tokenizer.json`: tokens, a BERT's letter case, begin and end tokens."""
     for token in (config.get("added_tokens_decoder") or {}).values():
@@ -204,9 +214,9 @@ def _asked(rust: tokenizers.Tokenizer, config: Mapping[str, Any], name: str) -> 
 
 def _chat_template(folder: Path, config: Mapping[str, Any]) -> str | None:
     """The template: of its own file, or of `tokenizer_config.json`, where a list names several and "default" is meant."""
-    path = folder / "chat_template.jinja"
-    if path.is_file():
-        return path.read_text(encoding="utf-8")
+    own = read_text(folder / "chat_template.jinja")
+    if own is not None:
+        return own
     found = config.get("chat_template")
     if isinstance(found, list):
         found = next((each.get("template") for each in found if each.get("name") == "default"), None)

@@ -451,7 +451,7 @@ def test_a_damaged_folder_is_one_sentence(checkpoint, tmp_path):
     convert(str(checkpoint("backbone-bert")), tmp_path / "out")
     manifest = (tmp_path / "out" / "manifest.json").read_text()
     (tmp_path / "out" / "manifest.json").write_text(manifest[:-50])
-    with pytest.raises(CheckpointError, match="is damaged"):
+    with pytest.raises(CheckpointError, match=r"manifest\.json is not JSON"):
         vectors(tmp_path / "out")
     (tmp_path / "out" / "manifest.json").write_text(manifest.replace('"rules": "', '"rules": "0'))
     with pytest.raises(CheckpointError, match="converted by other weight rules for BERT"):

@@ -1,12 +1,14 @@
 """What loads, and what is refused: every refusal is one sentence, and nothing of a checkpoint is executed."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
 
 from jaxembed import LLM
+from jaxembed.convert.conversion import convert
 from jaxembed.engine import Engine
 from jaxembed.errors import CheckpointError, InputError, ModelNotFoundError, UnsupportedModelError
 from jaxembed.loading import describe, find_model, load, read_config
@@ -40,8 +42,22 @@ def test_shards_give_the_same_model_as_one_file(checkpoint):
     with pytest.raises(CheckpointError, match=r"lacks model-1\.safetensors"):
         vector(folder)
     index.write_text("[]")
+    with pytest.raises(CheckpointError, match=r"index\.json should hold a JSON object"):
+        vector(folder)
+    index.write_text('{"weight_map": {"a": 1}}')
     with pytest.raises(CheckpointError, match="not a weight index"):
         vector(folder)
+    index.write_text('{"weight_map": {}}')
+    with pytest.raises(CheckpointError, match="is empty: its 'weight_map' names no tensor"):
+        vector(folder)
+    for name, message in [
+        ("x" * 400, "File name too long"),
+        ("a\0b", "is no name of a file"),
+        ("\ud800", "is no name of a file"),
+    ]:
+        index.write_text(json.dumps({"weight_map": {"a": name}}))
+        with pytest.raises(CheckpointError, match=message):
+            vector(folder)
 
 
 def test_bfloat16_and_float16_files_load(checkpoint):
@@ -87,6 +103,67 @@ def test_a_truncated_safetensors_file_is_named(checkpoint, keep):
         vector(folder)
 
 
+SMALL = [
+    "config.json",
+    "modules.json",
+    "1_Pooling/config.json",
+    "config_sentence_transformers.json",
+    "sentence_bert_config.json",
+    "tokenizer_config.json",
+    "tokenizer.json",
+    "chat_template.jinja",
+    "model.safetensors",
+    "2_Dense/model.safetensors",
+]
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_a_file_that_is_there_and_no_file_is_never_taken_for_absent(checkpoint, name):
+    folder = checkpoint("pipeline-dense")
+    path = folder / name
+    path.unlink(missing_ok=True)
+    path.symlink_to("/no/such/file")
+    with pytest.raises(CheckpointError, match=rf"{name} is a link that leads nowhere"):
+        vector(folder)
+    path.unlink()
+    path.mkdir()
+    with pytest.raises(CheckpointError, match=rf"{name} is no file"):
+        vector(folder)
+
+
+@pytest.mark.parametrize("name", [name for name in SMALL if name.endswith("n") and name != "tokenizer.json"])
+def test_nesting_without_end_is_one_sentence_that_names_the_file(checkpoint, name):
+    folder = checkpoint("pipeline-dense")
+    (folder / name).write_text("[" * 100_000)
+    with pytest.raises(CheckpointError, match=rf"{name} is not JSON that can be read: it is nested too deeply"):
+        vector(folder)
+
+
+@pytest.mark.parametrize("name", ["config.json", "1_Pooling/config.json", "model.safetensors", "2_Dense/model.safetensors"])
+def test_a_file_that_may_not_be_read_is_named(checkpoint, name, monkeypatch):
+    """Whoever runs the tests may be allowed to read everything."""
+    folder = checkpoint("pipeline-dense")
+    opened = Path.open
+
+    def refuse(self, *arguments, **options):
+        if self == folder / name:
+            raise PermissionError(13, "Permission denied", str(self))
+        return opened(self, *arguments, **options)
+
+    monkeypatch.setattr(Path, "open", refuse)
+    with pytest.raises(CheckpointError, match=rf"{name} cannot be read: Permission denied\.$"):
+        vector(folder)
+
+
+def test_the_file_that_is_wrong_is_named_and_no_other(checkpoint):
+    folder = checkpoint("pipeline-dense")
+    (folder / "modules.json").write_text("[{]")
+    with pytest.raises(CheckpointError) as error:
+        vector(folder)
+    assert str(error.value).startswith(f"{folder}/modules.json is not JSON: ")
+    assert "config.json" not in str(error.value)
+
+
 def test_a_folder_without_weights_is_named(checkpoint):
     folder = checkpoint("backbone-bert")
     (folder / "model.safetensors").unlink()
@@ -114,6 +191,7 @@ def test_heads_that_do_not_fit_are_named(checkpoint):
     [
         ("/no/such/folder", "there is no model folder"),
         ("./relative", "there is no model folder"),
+        ("x" * 5000, r"there is no model folder x{300}: File name too long"),
         ("nobody/no-such-model", "neither|cannot be reached"),
     ],
 )
@@ -126,6 +204,17 @@ def test_a_model_that_is_not_there_is_one_sentence(name, message, monkeypatch):
 def test_a_folder_without_config_is_no_model(tmp_path):
     with pytest.raises(ModelNotFoundError, match=r"not a model folder: it has no config\.json"):
         find_model(str(tmp_path))
+
+
+@pytest.mark.parametrize("alone", [True, False])
+def test_an_adapter_is_refused_with_the_name_of_its_model(checkpoint, alone):
+    folder = checkpoint("pipeline-dense")
+    (folder / "adapter_config.json").write_text(json.dumps({"peft_type": "LORA", "base_model_name_or_path": "some/base"}))
+    if alone:
+        for name in ("config.json", "model.safetensors"):
+            (folder / name).unlink()
+    with pytest.raises(UnsupportedModelError, match=r"holds an adapter of some/base.*merge_and_unload"):
+        vector(folder)
 
 
 def test_the_default_model_is_found_without_a_network_and_without_importing_its_package(monkeypatch):
@@ -232,6 +321,21 @@ def test_overrides_are_merged_or_called(checkpoint):
         read_config(folder, lambda config: None)
     both_ways = vector(folder, hf_overrides={"is_causal": False, "architectures": ["Qwen2Model"]})
     assert np.abs(both_ways - vector(folder)).max() > 1e-3
+
+
+def test_what_sentence_transformers_changes_in_a_config_is_changed_here(checkpoint, tmp_path):
+    """And once only: in a converted folder an override has the last word, as before."""
+    folder = checkpoint("pipeline-dense")
+    whole = vector(folder)
+    (folder / "sentence_bert_config.json").write_text(json.dumps({"config_args": {"hidden_act": "relu", "revision": "x"}}))
+    assert read_config(folder, None)["hidden_act"] == "relu"
+    changed = vector(folder)
+    assert np.abs(changed - whole).max() > 1e-3
+    assert read_config(folder, {"hidden_act": "gelu"})["hidden_act"] == "gelu"
+    convert(str(folder), tmp_path / "changed")
+    np.testing.assert_array_equal(vector(tmp_path / "changed"), changed)
+    convert(str(folder), tmp_path / "whole", hf_overrides={"hidden_act": "gelu"})
+    np.testing.assert_array_equal(vector(tmp_path / "whole"), whole)
 
 
 def test_lengths_follow_the_files_and_may_be_raised_only_to_what_positions_allow(checkpoint):

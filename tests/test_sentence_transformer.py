@@ -6,7 +6,7 @@ import re
 import numpy as np
 import pytest
 
-from jaxembed import SentenceTransformer, quantize_embeddings
+from jaxembed import LLM, PoolingParams, SentenceTransformer, quantize_embeddings
 from jaxembed.errors import InputError, InputTypeError
 
 TEXTS = ["The weather is lovely today.", "It's so sunny outside!", "He drove to the stadium."]
@@ -213,3 +213,20 @@ def test_torch_modules_and_other_backends_are_refused():
         SentenceTransformer(modules=[object()])
     with pytest.raises(InputError, match="backend must be 'jax', not 'onnx'"):
         SentenceTransformer(backend="onnx")
+
+
+def test_the_width_that_a_checkpoint_says_is_the_default(checkpoint):
+    folder = checkpoint("pipeline-dense")
+    whole = SentenceTransformer(str(folder)).encode("w8 w9")
+    (folder / "config_sentence_transformers.json").write_text('{"truncate_dim": 8}')
+    model = SentenceTransformer(str(folder))
+    assert model.get_embedding_dimension() == 8
+    np.testing.assert_array_equal(model.encode("w8 w9"), whole[:8])
+    assert SentenceTransformer(str(folder), truncate_dim=16).encode("w8 w9").shape == (16,)
+    with model.truncate_embeddings(None):
+        assert model.encode("w8 w9").shape == (24,)
+    # LLM knows no such default, as vLLM knows none; it takes the width for one that may be asked for.
+    llm = LLM(str(folder))
+    (short,) = llm.embed("w8 w9", pooling_params=PoolingParams(dimensions=8), use_tqdm=False)
+    np.testing.assert_allclose(short.outputs.embedding, whole[:8] / np.linalg.norm(whole[:8]), atol=1e-6)
+    assert len(llm.embed("w8 w9", use_tqdm=False)[0].outputs.embedding) == 24

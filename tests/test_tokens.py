@@ -161,3 +161,19 @@ def test_chat_templates_are_found_in_either_place(checkpoint):
     assert configured(folder, chat_template=named).chat_template == "y"
     (folder / "chat_template.jinja").write_text("of its own")
     assert Tokenizer.load(folder).chat_template == "of its own"
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"added_tokens_decoder": [1]},
+        {"added_tokens_decoder": {"119": {"content": "z", "special": None}}},
+        {"add_bos_token": True, "bos_token": [1]},
+        {"chat_template": [1]},
+    ],
+)
+def test_a_value_of_the_wrong_kind_in_the_tokenizers_config_is_one_sentence(checkpoint, changes):
+    folder = checkpoint("backbone-bert")
+    (folder / "tokenizer_config.json").write_text(json.dumps(changes))
+    with pytest.raises(CheckpointError, match=r"tokenizer_config\.json holds a value of the wrong kind: "):
+        Tokenizer.load(folder)

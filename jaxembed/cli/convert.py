@@ -5,7 +5,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from jaxembed.cli.options import add_checkpoint_arguments
+from jaxembed.cli.options import add_checkpoint_arguments, program
 from jaxembed.cli.progress import byte_progress
 from jaxembed.errors import InputError
 
@@ -29,7 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "what that costs (default: auto)",
     )
     parser.add_argument("--verify", action="store_true", help="compare the result as `jaxembed verify` does, and record it")
-    parser.add_argument("--reference", metavar="PYTHON", type=Path, help="for --verify: one that has sentence-transformers")
+    parser.add_argument("--reference", metavar="PYTHON", type=program, help="for --verify: one that has sentence-transformers")
     parser.add_argument("--export-hf", action="store_true", help="write a Hugging Face checkpoint instead, from either kind")
 
 

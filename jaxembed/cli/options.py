@@ -2,6 +2,8 @@
 
 import argparse
 import os
+import shutil
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from jaxembed.cli.flags import json_object
@@ -33,6 +35,11 @@ def add_running_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--dtype", default="auto", help="auto, float32 or bfloat16 (default: auto)")
     parser.add_argument("--pooling-type", choices=["CLS", "LAST", "MEAN"], help="instead of what the checkpoint's files say")
     parser.add_argument("--truncate", action="store_true", help="cut texts that are too long; without it they are an error")
+
+
+def program(text: str) -> Path:
+    """Returns the path of a program that is named as in a shell: by a path, or by a name on PATH."""
+    return Path(text).expanduser().absolute() if os.sep in text else Path(shutil.which(text) or text)
 
 
 def load_llm(arguments: argparse.Namespace) -> "LLM":

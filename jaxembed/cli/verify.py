@@ -6,15 +6,17 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from jaxembed.cli.options import add_model_arguments
+import jaxembed
+from jaxembed.cli.options import add_model_arguments, program
 from jaxembed.errors import InputError
 
 if TYPE_CHECKING:
     from jaxembed.convert.manifest import Manifest
     from jaxembed.verification import Comparison
 
-# Where `make parity` puts the reference libraries.
-REFERENCE = Path(".venv-reference/bin/python")
+# Where `make parity` puts the reference libraries, beside the source of jaxembed. Never the folder one happens to be in, which
+# may be a checkpoint's: nothing that lies there is executed.
+REFERENCE = Path(jaxembed.__file__).parents[1] / ".venv-reference/bin/python"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -23,8 +25,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--reference",
         metavar="PYTHON",
-        type=Path,
-        help=f"one that has sentence-transformers (default: {REFERENCE}, else this one, if they have it)",
+        type=program,
+        help="one that has sentence-transformers (default: what `make parity` set up beside jaxembed's source, else this one)",
     )
     parser.add_argument("--dtype", default="float32", help="what to run the model in: float32 or bfloat16 (default: float32)")
 
@@ -75,13 +77,13 @@ def compared(engine: Any, folder: Path, manifest: "Manifest | None", python: Pat
 def show(comparison: "Comparison") -> None:
     """Prints a comparison, and raises `ParityError` if it failed."""
     from jaxembed.convert.parity import described
-    from jaxembed.verification import DEPARTS
+    from jaxembed.verification import DEPARTS, WHOLE
 
     print(f"against    {comparison.against}")
     print(f"vectors    {comparison.texts} texts, {comparison.kind} weights: {described(comparison.figures)}")
     for name, difference in comparison.layers:
         print(f"           {name:<16} differs by {difference:.1e} of its norm")
-    if comparison.layers:
+    if any(name != WHOLE for name, _ in comparison.layers):
         first, limit = comparison.first_departure, DEPARTS[comparison.kind]
         print(f"layers     {f'{first} is the first that departs' if first else 'none departs'} (more than {limit:.0e})")
     comparison.check()

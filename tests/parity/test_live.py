@@ -124,3 +124,24 @@ def test_similarity_functions_equal_the_real_ones(name, tmp_path):
     # The matrix of distances may be computed as |a|² + |b|² - 2ab, which cancels.
     np.testing.assert_allclose(model.similarity(vectors, vectors[:2]), matrix, atol=1e-3 if name == "euclidean" else 1e-5)
     np.testing.assert_allclose(model.similarity_pairwise(vectors[1:], vectors[:2]), pairs, atol=1e-5)
+
+
+SETTINGS = [
+    ("sentence_bert_config.json", {"config_args": {"hidden_act": "relu"}}),
+    ("sentence_bert_config.json", {"config_kwargs": {"hidden_act": "relu"}, "model_kwargs": {"attn_implementation": "eager"}}),
+    ("sentence_bert_config.json", {"tokenizer_args": {"model_max_length": 5, "padding_side": "right"}, "max_seq_length": 9}),
+    ("sentence_bert_config.json", {"max_seq_length": 6, "processing_kwargs": {"text": {"padding": True}}}),
+    ("config_sentence_transformers.json", {"truncate_dim": 8}),
+]
+
+
+@pytest.mark.parametrize(("name", "content"), SETTINGS)
+def test_settings_in_the_files_of_a_checkpoint_mean_what_they_mean_there(name, content, checkpoint, tmp_path):
+    folder = checkpoint("pipeline-dense")
+    (folder / name).write_text(json.dumps(content))
+    inputs = ["w8 w9", "w20 " * 30]
+    plain, unit = real_calls(tmp_path, folder, [{"inputs": inputs}, {"inputs": inputs, "normalize_embeddings": True}])
+    model = SentenceTransformer(str(folder))
+    np.testing.assert_allclose(model.encode(inputs), plain, atol=1e-5)
+    np.testing.assert_allclose(model.encode(inputs, normalize_embeddings=True), unit, atol=1e-5)
+    assert plain.shape[1] == model.get_embedding_dimension()

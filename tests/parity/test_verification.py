@@ -11,7 +11,7 @@ from safetensors.numpy import load_file, save_file
 from jaxembed.cli import main
 from jaxembed.engine import Engine
 from jaxembed.errors import ParityError
-from jaxembed.verification import against_reference
+from jaxembed.verification import WHOLE, against_reference
 
 GOLDENS = Path(__file__).parent.parent / "goldens"
 pytestmark = pytest.mark.parity
@@ -25,6 +25,35 @@ def test_models_are_verified_layer_by_layer(name, checkpoint):
     assert found.first_departure is None
     assert len(found.layers) == 4
     assert 0 < max(difference for _, difference in found.layers) < 1e-5
+
+
+@pytest.mark.parametrize("name", ["backbone-t5", "backbone-modernbert", "backbone-albert-groups", "backbone-embeddinggemma2"])
+def test_layers_are_compared_one_by_one_or_not_at_all(name, checkpoint):
+    folder = checkpoint(name)
+    found = against_reference(Engine.load(str(folder)), folder, REFERENCE)
+    found.check()
+    assert (len(found.layers) == 1) == (found.layers[0][0] == WHOLE) == (name != "backbone-t5")
+    assert found.first_departure is None
+    assert max(difference for _, difference in found.layers) < 1e-5
+
+
+def test_what_sentence_transformers_adds_to_the_modules_is_left_out(checkpoint):
+    """A default prompt and a default width are of `encode`."""
+    folder = checkpoint("pipeline-qwen3-last")
+    config = {"prompts": {"query": "w20 w21 "}, "default_prompt_name": "query", "truncate_dim": 8}
+    (folder / "config_sentence_transformers.json").write_text(json.dumps(config))
+    found = against_reference(Engine.load(str(folder)), folder, REFERENCE)
+    found.check()
+    assert found.figures["max_abs"] < 1e-5
+
+
+@pytest.mark.parametrize("options", [{"hf_overrides": {"hidden_act": "relu"}}, {"max_model_len": 9}])
+def test_the_reference_is_told_what_the_engine_was_told(options, checkpoint, tmp_path):
+    folder = checkpoint("pipeline-dense")
+    found = against_reference(Engine.load(str(folder), **options), folder, REFERENCE)
+    found.check()
+    assert found.figures["max_abs"] < 1e-5
+    assert found.first_departure is None
 
 
 def test_static_embeddings_have_vectors_and_no_layers(checkpoint):
