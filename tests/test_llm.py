@@ -81,6 +81,15 @@ def test_score_pairs_one_with_one_one_with_many_and_many_with_many(llm, left, ri
     np.testing.assert_allclose([output.outputs.score for output in outputs], (a * b).sum(1), atol=1e-6)
 
 
+def test_score_takes_what_the_server_takes(llm):
+    (plain,) = llm.score("a", "hello", use_tqdm=False)
+    for form in ({"content": [{"type": "text", "text": "hello"}]}, {"content": "hello"}, {"text": "hello"}):
+        for other in (form, [form]):
+            assert llm.score("a", other, use_tqdm=False)[0].outputs.score == pytest.approx(plain.outputs.score, abs=1e-6)
+    with pytest.raises(InputError, match="needs 'prompt' or 'prompt_token_ids'"):
+        llm.score("a", [{"words": "hello"}], use_tqdm=False)
+
+
 def test_score_takes_token_ids_too(llm):
     (text,) = llm.score("a", "hello", use_tqdm=False)
     (ids,) = llm.score([101, 1037, 102], [101, 7592, 102], use_tqdm=False)

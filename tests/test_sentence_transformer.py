@@ -162,6 +162,8 @@ def test_similarity_functions_are_what_their_names_say(model, name, expected):
         expected = [[-np.linalg.norm(np.subtract(a[0], one), ord=2 if name == "euclidean" else 1) for one in b]]
     np.testing.assert_allclose(other.similarity(a, b), expected, atol=1e-6)
     np.testing.assert_allclose(other.similarity_pairwise(a * 2, b), expected[0], atol=1e-6)
+    lone = other.similarity_pairwise(a[0], b[0])
+    assert (np.ndim(lone), float(lone)) == (0, pytest.approx(expected[0][0], abs=1e-6))
 
 
 def test_similarity_refuses_what_cannot_be_compared(model):
