@@ -2,6 +2,7 @@
 
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from copy import copy
 from typing import Any
 
 import numpy as np
@@ -22,7 +23,8 @@ from jaxembed.outputs import (
 from jaxembed.prompts import Prompt, Tokenization, read_prompts
 from jaxembed.similarity import scorer
 
-# Texts tokenized at once: enough for the Rust threads, little enough that ids of a huge corpus never pile up.
+# Texts tokenized at once: enough for the Rust threads, little enough that their encodings, some hundred bytes a token, never
+# pile up. The ids do, four bytes a token: every prompt is checked before the first one runs.
 _CHUNK = 1024
 
 # vLLM's options for what this engine does not have (caches, memory shares, several executors). They are accepted where their
@@ -86,7 +88,10 @@ class LLM:
     ) -> None:
         _check_runner(runner, convert)
         _check_options(options)
-        self._pooler = pooler_config if isinstance(pooler_config, PoolerConfig) else _pooler(pooler_config)
+        if hf_overrides is not None and not callable(hf_overrides) and not isinstance(hf_overrides, Mapping):
+            raise InputTypeError(f"hf_overrides must be a dict or a function, not {type(hf_overrides).__name__}.")
+        # A copy, because a default is filled in below that belongs to this model and not to the caller's next one.
+        self._pooler = copy(pooler_config) if isinstance(pooler_config, PoolerConfig) else _pooler(pooler_config)
         self.engine = Engine.load(
             None if model is None else str(model),
             revision=revision,
@@ -224,7 +229,7 @@ class LLM:
             encoded = tokenization.encode(model.tokenizer, chunk)
             self.engine.check([Text(one) for one in encoded])
             ids += encoded
-            skips += model.left_out(chunk, prefix)
+            skips += model.left_out(chunk, prefix, tokenization)
         texts = (
             Text(one, min(skip, len(one)), param.dimensions, bool(param.use_activation))
             for one, skip, param in zip(ids, skips, each, strict=True)

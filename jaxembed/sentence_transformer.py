@@ -21,7 +21,9 @@ from jaxembed.batching import Text
 from jaxembed.engine import Engine
 from jaxembed.errors import InputError, InputTypeError
 from jaxembed.heads import NormalizeHead
+from jaxembed.prompts import Tokenization
 from jaxembed.quantization import PRECISIONS, quantize_embeddings
+from jaxembed.tokens import Side
 
 logger = logging.getLogger(__name__)
 
@@ -31,6 +33,16 @@ _CHUNK = 1024
 _OUTPUT_VALUES = ("sentence_embedding", "token_embeddings", None)
 _DOCUMENT_PROMPTS = ("document", "passage", "corpus")
 
+
+# Options for transformers that change no vector here: how it reads files, runs attention or pads. The rest is refused.
+_MODEL_NEUTRAL = set(
+    "attn_implementation device_map low_cpu_mem_usage use_safetensors trust_remote_code add_pooling_layer use_cache "
+    "use_flash_attention_2 cache_dir local_files_only token".split()
+)
+_PROCESSOR_NEUTRAL = set(
+    "padding_side padding use_fast trust_remote_code clean_up_tokenization_spaces legacy cache_dir local_files_only "
+    "token".split()
+)
 
 # The order of arguments before sentence-transformers 6 made them keyword-only.
 _POSITIONS = (
@@ -84,8 +96,9 @@ class SentenceTransformer:
     """An embedding model with the methods of `sentence_transformers.SentenceTransformer`.
 
     model_name_or_path: a folder, a hub name, or None for the embedded all-MiniLM-L6-v2. device: accepted; the model runs on
-    jax's default device. model_kwargs: only "torch_dtype" or "dtype" is read. config_kwargs: merged into `config.json`.
-    processor_kwargs: only "model_max_length" is read. backend: "jax", or "torch" which means the same here.
+    jax's default device. model_kwargs: "torch_dtype" or "dtype" is read. config_kwargs: merged into `config.json`.
+    processor_kwargs: "model_max_length" and "truncation_side" are read. What else both hold is an error, unless it changes no
+    vector. backend: "jax", or "torch" which means the same here.
     """
 
     @_takes_positions
@@ -116,15 +129,20 @@ class SentenceTransformer:
             raise InputError("modules= takes torch modules, which jaxembed does not run; give the folder of a saved model.")
         if backend not in ("jax", "torch"):
             raise InputError(f"backend must be 'jax', not {backend!r}.")
+        words = processor_kwargs or tokenizer_kwargs
+        words = _known("processor_kwargs", words, {"model_max_length", "truncation_side"}, _PROCESSOR_NEUTRAL)
+        if words.get("truncation_side", "right") not in ("left", "right"):
+            raise InputError(f"truncation_side must be 'left' or 'right', not {words['truncation_side']!r}.")
+        self._side: Side = words.get("truncation_side", "right")
         self.engine = Engine.load(
             None if model_name_or_path is None else str(model_name_or_path),
             revision=revision,
             token=token if use_auth_token is None else use_auth_token,
             cache_dir=cache_folder,
             local_files_only=local_files_only,
-            dtype=_dtype(model_kwargs or {}),
+            dtype=_dtype(_known("model_kwargs", model_kwargs, {"dtype", "torch_dtype"}, _MODEL_NEUTRAL)),
             hf_overrides=config_kwargs,
-            max_model_len=(processor_kwargs or tokenizer_kwargs or {}).get("model_max_length"),
+            max_model_len=words.get("model_max_length"),
         )
         model = self.engine.model
         self.truncate_dim = truncate_dim
@@ -237,8 +255,11 @@ class SentenceTransformer:
             raise InputError(f"Precision {precision!r} is not supported, must be one of {list(PRECISIONS)}")
         if output_value not in _OUTPUT_VALUES:
             raise InputError(f"output_value must be 'sentence_embedding', 'token_embeddings' or None, not {output_value!r}.")
-        lone = isinstance(inputs, str)
-        texts = [inputs] if lone else _listed(inputs)
+        quantised = precision not in (None, "float32")
+        if output_value is None and quantised:
+            raise InputError(f"precision={precision!r} needs output_value 'sentence_embedding' or 'token_embeddings'.")
+        lone = isinstance(inputs, str | Mapping)
+        texts = _listed([inputs] if lone else inputs)
         prefix = self._resolve_prompt(prompt, prompt_name)
         if show_progress_bar is None:
             show_progress_bar = logger.getEffectiveLevel() in (logging.INFO, logging.DEBUG)
@@ -247,11 +268,12 @@ class SentenceTransformer:
             return found[0] if lone else found
         if output_value == "token_embeddings":
             found = list(self._run(texts, prefix, "hidden", show_progress_bar))
+            found = quantize_embeddings(found, str(precision)) if quantised else found
             return found[0] if lone else found
         rows = list(self._run(texts, prefix, "embed", show_progress_bar))
         vectors = self._after(np.stack(rows) if rows else np.zeros((0,), np.float32), truncate_dim, normalize_embeddings)
-        if precision and precision != "float32" and len(vectors):
-            vectors = quantize_embeddings(vectors, precision)
+        if quantised and len(vectors):
+            vectors = quantize_embeddings(vectors, str(precision))
         if convert_to_tensor:
             import jax.numpy as jnp
 
@@ -276,7 +298,7 @@ class SentenceTransformer:
 
         For reading only: `encode` tokenizes by itself and pads nothing.
         """
-        ids = self.engine.model.tokenizer.encode(_listed(texts), max_length=self.max_seq_length)
+        ids = self.engine.model.tokenizer.encode(_listed(texts), max_length=self.max_seq_length, side=self._side)
         mask = np.arange(max(map(len, ids), default=0)) < np.array([len(one) for one in ids])[:, None]
         padded = np.full(mask.shape, self.tokenizer.pad_token_id or 0, np.int64)
         padded[mask] = np.concatenate(ids) if ids else []
@@ -330,12 +352,13 @@ class SentenceTransformer:
     def _run(self, texts: Sequence[str], prefix: str, kind: str, bar: bool) -> Iterator[np.ndarray]:
         """Yields what the engine gives for each text with its prompt, as the modules make it."""
         model = self.engine.model
+        tokenization = Tokenization(cut=self.max_seq_length, side=self._side)
 
         def tokenized() -> Iterator[Text]:
             for begin in range(0, len(texts), _CHUNK):
                 chunk = [prefix + text for text in texts[begin : begin + _CHUNK]]
-                encoded = model.tokenizer.encode(chunk, max_length=self.max_seq_length)
-                for ids, skip in zip(encoded, model.left_out(chunk, prefix), strict=True):
+                encoded = tokenization.encode(model.tokenizer, chunk)
+                for ids, skip in zip(encoded, model.left_out(chunk, prefix, tokenization), strict=True):
                     yield Text(ids, skip=min(skip, len(ids)), normalise=bool(model.recipe.normalise))
 
         if not bar:
@@ -363,6 +386,8 @@ class SentenceTransformer:
 
     def _resolve_prompt(self, prompt: str | None, prompt_name: str | None) -> str:
         if prompt is not None:
+            if not isinstance(prompt, str):
+                raise InputTypeError(f"prompt must be a str, not {type(prompt).__name__}.")
             if prompt_name is not None:
                 logger.warning("Both prompt and prompt_name are given; prompt_name is ignored.")
             return prompt
@@ -383,10 +408,23 @@ def _listed(inputs: Any) -> list[str]:
     if inputs is None or isinstance(inputs, bytes | Mapping) or not hasattr(inputs, "__iter__"):
         raise InputTypeError(f"encode takes a str or a list of str, not {type(inputs).__name__}.")
     texts = inputs.tolist() if isinstance(inputs, np.ndarray) else list(inputs)
-    for text in texts:
-        if not isinstance(text, str):
-            raise InputTypeError(f"encode takes texts only, not {type(text).__name__}.")
-    return texts
+    return [_text(text) for text in texts]
+
+
+def _text(given: Any) -> str:
+    """Returns a text, which sentence-transformers takes as {"text": ...} too."""
+    text = given["text"] if isinstance(given, Mapping) and set(given) == {"text"} else given
+    if not isinstance(text, str):
+        raise InputTypeError(f"encode takes texts only, not {type(text).__name__}.")
+    return text
+
+
+def _known(argument: str, given: Mapping[str, Any] | None, read: set[str], neutral: set[str]) -> Mapping[str, Any]:
+    """Returns the options of an argument. Raises `InputError` for one that is neither read nor without effect on vectors."""
+    unknown = sorted(set(given or {}) - read - neutral)
+    if unknown:
+        raise InputError(f"{argument} has {unknown[0]!r}, which jaxembed does not read; it reads {', '.join(sorted(read))}.")
+    return given or {}
 
 
 def _dtype(options: Mapping[str, Any]) -> Any:

@@ -115,7 +115,7 @@ def test_tokenize_pads_and_masks(model):
         (None, {}, InputTypeError, "not NoneType"),
         (7, {}, InputTypeError, "not int"),
         ([1, 2], {}, InputTypeError, "texts only, not int"),
-        ({"a": 1}, {}, InputTypeError, "not dict"),
+        ({"a": 1}, {}, InputTypeError, "texts only, not dict"),
         (["\ud800"], {}, InputError, "lone surrogate"),
     ],
 )
@@ -215,3 +215,49 @@ def test_torch_modules_and_other_backends_are_refused():
         SentenceTransformer(modules=[object()])
     with pytest.raises(InputError, match="backend must be 'jax', not 'onnx'"):
         SentenceTransformer(backend="onnx")
+
+
+@pytest.mark.parametrize("name", ["tokenizer_kwargs", "processor_kwargs"])
+def test_texts_are_cut_at_the_side_that_the_tokenizer_is_asked_for(model, name):
+    left = SentenceTransformer(**{name: {"truncation_side": "left", "padding_side": "left", "model_max_length": 12}})
+    np.testing.assert_allclose(left.encode("first " * 50 + "last " * 10), model.encode("last " * 10), atol=1e-6)
+    assert left.tokenize(["first " * 50 + "last"])["input_ids"][0, -2] == model.tokenize(["last"])["input_ids"][0, 1]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"processor_kwargs": {"foo": 2}}, "processor_kwargs has 'foo', which jaxembed does not read"),
+        ({"tokenizer_kwargs": {"truncation_side": "up"}}, "truncation_side must be 'left' or 'right', not 'up'"),
+        ({"model_kwargs": {"foo": 1}}, "model_kwargs has 'foo', which jaxembed does not read"),
+    ],
+)
+def test_options_that_are_not_understood_are_refused(options, message):
+    with pytest.raises(InputError, match=re.escape(message)):
+        SentenceTransformer(**options)
+
+
+def test_token_embeddings_are_quantised_over_all_tokens(model):
+    matrices = model.encode(TEXTS, output_value="token_embeddings")
+    got = model.encode(TEXTS, output_value="token_embeddings", precision="int8")
+    for one, expected in zip(got, quantize_embeddings(matrices, "int8"), strict=True):
+        np.testing.assert_array_equal(one, expected)
+    with pytest.raises(InputError, match="precision='int8' needs output_value"):
+        model.encode(TEXTS, output_value=None, precision="int8")
+
+
+def test_a_text_may_be_a_dict_and_a_prompt_may_not_be_a_number(model, vectors):
+    np.testing.assert_allclose(model.encode({"text": TEXTS[0]}), vectors[0], atol=1e-6)
+    np.testing.assert_allclose(model.encode([{"text": TEXTS[0]}]), vectors[:1], atol=1e-6)
+    with pytest.raises(InputTypeError, match="prompt must be a str, not int"):
+        model.encode("x", prompt=5)
+
+
+def test_a_prompt_longer_than_the_model_leaves_the_end_token(checkpoint):
+    """As in sentence-transformers, which measures a prompt after it was cut."""
+    model = SentenceTransformer(str(checkpoint("pipeline-pooling-without-prompt")))
+    tokens = model.encode("w9 " * 1000, output_value="token_embeddings")
+    # The first of several pooling modes; over one token they all give that token.
+    raw = model.encode("w8", prompt="w9 " * 1000)[: tokens.shape[1]]
+    assert np.linalg.norm(raw) > 0.1
+    np.testing.assert_allclose(raw / np.linalg.norm(raw), tokens[-1] / np.linalg.norm(tokens[-1]), atol=1e-5)
