@@ -6,7 +6,6 @@ as the checkpoint's modules make them; `truncate_dim` comes before `normalize_em
 
 import functools
 import logging
-import shutil
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -20,9 +19,13 @@ from jaxembed import similarity
 from jaxembed.batching import Text
 from jaxembed.engine import Engine
 from jaxembed.errors import InputError, InputTypeError
+from jaxembed.files import read_json
 from jaxembed.heads import NormalizeHead
+from jaxembed.options import MODEL_NEUTRAL, PROCESSOR_NEUTRAL, dtype_of, known
 from jaxembed.prompts import Tokenization
 from jaxembed.quantization import PRECISIONS, quantize_embeddings
+from jaxembed.recipe import _LENGTH_FILES as LENGTH_FILES
+from jaxembed.saving import SETTINGS, save
 from jaxembed.tokens import Side
 
 logger = logging.getLogger(__name__)
@@ -33,16 +36,6 @@ _CHUNK = 1024
 _OUTPUT_VALUES = ("sentence_embedding", "token_embeddings", None)
 _DOCUMENT_PROMPTS = ("document", "passage", "corpus")
 
-
-# Options for transformers that change no vector here: how it reads files, runs attention or pads. The rest is refused.
-_MODEL_NEUTRAL = set(
-    "attn_implementation device_map low_cpu_mem_usage use_safetensors trust_remote_code add_pooling_layer use_cache "
-    "use_flash_attention_2 cache_dir local_files_only token".split()
-)
-_PROCESSOR_NEUTRAL = set(
-    "padding_side padding use_fast trust_remote_code clean_up_tokenization_spaces legacy cache_dir local_files_only "
-    "token".split()
-)
 
 # The order of arguments before sentence-transformers 6 made them keyword-only.
 _POSITIONS = (
@@ -130,7 +123,7 @@ class SentenceTransformer:
         if backend not in ("jax", "torch"):
             raise InputError(f"backend must be 'jax', not {backend!r}.")
         words = processor_kwargs or tokenizer_kwargs
-        words = _known("processor_kwargs", words, {"model_max_length", "truncation_side"}, _PROCESSOR_NEUTRAL)
+        words = known("processor_kwargs", words, {"model_max_length", "truncation_side"}, PROCESSOR_NEUTRAL)
         if words.get("truncation_side", "right") not in ("left", "right"):
             raise InputError(f"truncation_side must be 'left' or 'right', not {words['truncation_side']!r}.")
         self._side: Side = words.get("truncation_side", "right")
@@ -140,7 +133,7 @@ class SentenceTransformer:
             token=token if use_auth_token is None else use_auth_token,
             cache_dir=cache_folder,
             local_files_only=local_files_only,
-            dtype=_dtype(_known("model_kwargs", model_kwargs, {"dtype", "torch_dtype"}, _MODEL_NEUTRAL)),
+            dtype=dtype_of(known("model_kwargs", model_kwargs, {"dtype", "torch_dtype"}, MODEL_NEUTRAL)),
             hf_overrides=config_kwargs,
             max_model_len=words.get("model_max_length"),
         )
@@ -152,6 +145,16 @@ class SentenceTransformer:
             self._check_prompt_name(self.default_prompt_name)
         self.similarity_fn_name = similarity_fn_name or model.recipe.similarity or "cosine"
         self._max_seq_length = model.max_length
+        self._files_length = None if "model_max_length" in words else model.max_length
+        self._config_kwargs = config_kwargs
+        recipe, given = model.recipe, read_json(model.folder / SETTINGS) or {}
+        if truncate_dim is None:
+            self.truncate_dim = given.get("truncate_dim")
+        self._loaded = {
+            "prompts": {"query": "", "document": "", **recipe.prompts},
+            "default_prompt_name": recipe.default_prompt_name,
+            "similarity_fn_name": recipe.similarity or "cosine",
+        } | {key: given[key] for key in ("truncate_dim",) if given.get(key) is not None}
 
     # What the model is.
 
@@ -332,10 +335,35 @@ class SentenceTransformer:
     # Things around it.
 
     def save_pretrained(self, path: str | Path) -> None:
-        """Copies the checkpoint's files to `path`: what was loaded is what can be loaded again."""
-        shutil.copytree(self.engine.model.folder, path, dirs_exist_ok=True)
+        """Copies the checkpoint's files to `path`, with what was set since: prompts, lengths, similarity, `config_kwargs`."""
+        if self.default_prompt_name is not None:
+            self._check_prompt_name(self.default_prompt_name)
+        save(self.engine.model.folder, Path(path), self._changes())
 
     save = save_pretrained
+
+    def _settings(self) -> dict[str, Any]:
+        found = {
+            "prompts": dict(self.prompts),
+            "default_prompt_name": self.default_prompt_name,
+            "similarity_fn_name": self.similarity_fn_name,
+        }
+        return found if self.truncate_dim is None else {**found, "truncate_dim": self.truncate_dim}
+
+    def _changes(self) -> dict[str, Mapping[str, Any]]:
+        """Returns by file what differs from the checkpoint's; what nobody touched is saved as it is."""
+        model = self.engine.model
+        changes: dict[str, Mapping[str, Any]] = {}
+        if self._settings() != self._loaded:
+            changes[SETTINGS] = self._settings()
+        if self._max_seq_length != self._files_length:
+            named = [name for name in LENGTH_FILES if (model.folder / name).is_file()]
+            changes[(named or LENGTH_FILES)[0]] = {"max_seq_length": self._max_seq_length}
+        if self._side != "right":
+            changes["tokenizer_config.json"] = {"truncation_side": self._side}
+        if self._config_kwargs:
+            changes["config.json"] = dict(model.config_json)
+        return changes
 
     def start_multi_process_pool(self, target_devices: Sequence[Any] | None = None) -> dict[str, Any]:
         """Returns a stand-in for a pool: one engine already uses the whole machine, so there are no processes to start."""
@@ -417,16 +445,3 @@ def _text(given: Any) -> str:
     if not isinstance(text, str):
         raise InputTypeError(f"encode takes texts only, not {type(text).__name__}.")
     return text
-
-
-def _known(argument: str, given: Mapping[str, Any] | None, read: set[str], neutral: set[str]) -> Mapping[str, Any]:
-    """Returns the options of an argument. Raises `InputError` for one that is neither read nor without effect on vectors."""
-    unknown = sorted(set(given or {}) - read - neutral)
-    if unknown:
-        raise InputError(f"{argument} has {unknown[0]!r}, which jaxembed does not read; it reads {', '.join(sorted(read))}.")
-    return given or {}
-
-
-def _dtype(options: Mapping[str, Any]) -> Any:
-    given = options.get("dtype", options.get("torch_dtype", "auto"))
-    return given if isinstance(given, str) else str(given).rsplit(".", 1)[-1]

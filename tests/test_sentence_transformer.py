@@ -182,6 +182,22 @@ def test_a_saved_model_loads_again_with_the_same_vectors(model, vectors, tmp_pat
     assert again.prompts == model.prompts
 
 
+def test_what_was_set_is_saved_too(model, tmp_path):
+    mine = SentenceTransformer(prompts={"query": "find: "}, config_kwargs={"is_matryoshka": True}, similarity_fn_name="dot")
+    mine.max_seq_length, mine.default_prompt_name, mine.truncate_dim = 32, "query", 64
+    mine.save_pretrained(tmp_path / "saved")
+    again = SentenceTransformer(str(tmp_path / "saved"))
+    for name in ("max_seq_length", "prompts", "default_prompt_name", "truncate_dim", "similarity_fn_name"):
+        assert getattr(again, name) == getattr(mine, name)
+    assert again.engine.model.recipe.matryoshka == ()
+    np.testing.assert_allclose(again.encode("word " * 100), mine.encode("word " * 100), atol=1e-6)
+    again.max_seq_length = 16
+    again.save_pretrained(tmp_path / "saved")  # onto itself
+    assert SentenceTransformer(str(tmp_path / "saved")).max_seq_length == 16
+    with pytest.raises(InputError, match="lies inside the folder of the model"):
+        again.save_pretrained(tmp_path / "saved" / "more")
+
+
 def test_modules_can_be_looked_at(model):
     assert len(model) == 3
     assert model[0].max_seq_length == 256
