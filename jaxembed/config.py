@@ -5,6 +5,7 @@ Fields, defaults and messages are vLLM's, so that code and users that know it ne
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from numbers import Integral
 from typing import Literal
 
 from jaxembed.errors import InputError, InputTypeError
@@ -40,7 +41,7 @@ class PoolingParams:
             raise InputError("Parameter `normalize` was removed; use `use_activation` instead.")
         if self.use_activation is not None and not isinstance(self.use_activation, bool):
             raise InputTypeError(f"use_activation must be True, False or None, not {self.use_activation!r}.")
-        if self.dimensions is not None and (isinstance(self.dimensions, bool) or not isinstance(self.dimensions, int)):
+        if self.dimensions is not None and not _is_int(self.dimensions):
             raise InputTypeError(f"dimensions must be an int or None, not {self.dimensions!r}.")
 
     def for_task(self, task: str) -> "PoolingParams":
@@ -84,12 +85,18 @@ def _check_dimensions(dimensions: int, model: str, width: int, matryoshka: Seque
         raise InputError(f"Dimensions must not be greater than the embedding size of the model ({width}), got {dimensions}.")
 
 
+def _is_int(value: object) -> bool:
+    """Numpy's integers count, bool does not."""
+    return isinstance(value, Integral) and not isinstance(value, bool)
+
+
 @dataclass(kw_only=True)
 class PoolerConfig:
     """How a model pools, where its own files are wrong or silent.
 
     pooling_type: a name for either of the next two. seq_pooling_type: CLS, LAST or MEAN, for one vector a text.
     tok_pooling_type: ALL, for one vector a token. use_activation, dimensions: defaults for texts that do not say.
+    enable_chunked_processing: accepted where it asks for nothing.
     """
 
     task: str | None = None
@@ -98,8 +105,15 @@ class PoolerConfig:
     tok_pooling_type: str | None = None
     use_activation: bool | None = None
     dimensions: int | None = None
+    enable_chunked_processing: bool | None = None
 
     def __post_init__(self) -> None:
+        if self.use_activation is not None and not isinstance(self.use_activation, bool):
+            raise InputTypeError(f"pooler_config.use_activation must be true, false or None, not {self.use_activation!r}.")
+        if self.dimensions is not None and (not _is_int(self.dimensions) or self.dimensions < 1):
+            raise InputTypeError(f"pooler_config.dimensions must be an int of at least 1 or None, not {self.dimensions!r}.")
+        if self.enable_chunked_processing:
+            raise InputError("enable_chunked_processing is not supported; ask for truncation, or split long texts yourself.")
         if self.pooling_type is not None:
             for name in ("seq_pooling_type", "tok_pooling_type"):
                 if getattr(self, name) is not None:

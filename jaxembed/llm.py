@@ -2,11 +2,13 @@
 
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from copy import copy
 from typing import Any
 
 import numpy as np
 
 from jaxembed.batching import Text
+from jaxembed.chat import texts_of
 from jaxembed.config import PoolerConfig, PoolingParams, PoolingTask
 from jaxembed.engine import Engine, Progress
 from jaxembed.errors import InputError, InputTypeError
@@ -19,8 +21,10 @@ from jaxembed.outputs import (
     ScoringRequestOutput,
 )
 from jaxembed.prompts import Prompt, Tokenization, read_prompts
+from jaxembed.similarity import scorer
 
-# Texts tokenized at once: enough for the Rust threads, little enough that ids of a huge corpus never pile up.
+# Texts tokenized at once: enough for the Rust threads, little enough that their encodings, some hundred bytes a token, never
+# pile up. The ids do, four bytes a token: every prompt is checked before the first one runs.
 _CHUNK = 1024
 
 # vLLM's options for what this engine does not have (caches, memory shares, several executors). They are accepted where their
@@ -84,7 +88,10 @@ class LLM:
     ) -> None:
         _check_runner(runner, convert)
         _check_options(options)
-        self._pooler = pooler_config if isinstance(pooler_config, PoolerConfig) else _pooler(pooler_config)
+        if hf_overrides is not None and not callable(hf_overrides) and not isinstance(hf_overrides, Mapping):
+            raise InputTypeError(f"hf_overrides must be a dict or a function, not {type(hf_overrides).__name__}.")
+        # A copy, because a default is filled in below that belongs to this model and not to the caller's next one.
+        self._pooler = copy(pooler_config) if isinstance(pooler_config, PoolerConfig) else _pooler(pooler_config)
         self.engine = Engine.load(
             None if model is None else str(model),
             revision=revision,
@@ -176,17 +183,22 @@ class LLM:
         tokenization_kwargs: Mapping[str, Any] | None = None,
         chat_template: str | None = None,
     ) -> list[ScoringRequestOutput]:
-        """Returns the cosine similarity of pairs of texts: one with one, one with each of many, or many with as many."""
+        """Returns how similar pairs of texts are: one with one, one with each of many, or many with as many.
+
+        By cosine, or by late interaction where `pooler_config` has the task "token_embed". A text may be any prompt that
+        `embed` takes, {"text": ...}, or {"content": [parts]}.
+        """
         if chat_template is not None:
             raise InputError("chat_template is not supported for scores of an embedding model; write the prompts out.")
         left, right = _side(data_1, "text"), _side(data_2, "text_pair")
         if len(left) not in (1, len(right)):
             raise InputError("Input lengths must be either 1:1, 1:N or N:N")
-        results = self._run("embed", left + right, pooling_params, use_tqdm, lora_request, tokenization_kwargs)
+        results = self._run(self.task, left + right, pooling_params, use_tqdm, lora_request, tokenization_kwargs)
         ones, others = results[: len(left)], results[len(left) :]
         ones = ones * len(others) if len(ones) == 1 else ones
+        compare = scorer(self.task)
         return [
-            ScoringRequestOutput(_id("score"), ScoringOutput(_cosine(a, b)), [*a_ids, *b_ids])
+            ScoringRequestOutput(_id("score"), ScoringOutput(compare(a, b)), [*a_ids, *b_ids])
             for (a, a_ids), (b, b_ids) in zip(ones, others, strict=True)
         ]
 
@@ -217,7 +229,7 @@ class LLM:
             encoded = tokenization.encode(model.tokenizer, chunk)
             self.engine.check([Text(one) for one in encoded])
             ids += encoded
-            skips += model.left_out(chunk, prefix)
+            skips += model.left_out(chunk, prefix, tokenization)
         texts = (
             Text(one, min(skip, len(one)), param.dimensions, bool(param.use_activation))
             for one, skip, param in zip(ids, skips, each, strict=True)
@@ -280,15 +292,17 @@ def _id(kind: str) -> str:
     return f"{kind}-{uuid.uuid4().hex}"
 
 
-def _cosine(a: np.ndarray, b: np.ndarray) -> float:
-    norms = max(float(np.linalg.norm(a)), 1e-12) * max(float(np.linalg.norm(b)), 1e-12)
-    return float(a @ b) / norms
-
-
 def _side(data: Any, name: str) -> list[Prompt]:
     if isinstance(data, Sequence) and not len(data):
         raise InputError(f"At least one {name} element must be given")
-    return read_prompts(data)
+    return read_prompts([_plain(each) for each in data] if isinstance(data, list | tuple) else _plain(data))
+
+
+def _plain(prompt: Any) -> Any:
+    """Returns the text of what scores take beside prompts, {"content": [parts]} and {"text": ...}; all else as it is."""
+    if isinstance(prompt, Mapping) and "content" in prompt:
+        return "\n".join(texts_of(prompt["content"]))
+    return prompt["text"] if isinstance(prompt, Mapping) and "text" in prompt else prompt
 
 
 def _pooler(fields: Mapping[str, Any] | None) -> PoolerConfig:

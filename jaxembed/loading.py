@@ -17,6 +17,7 @@ from jaxembed.convert.manifest import read_manifest
 from jaxembed.convert.weights import load_weights
 from jaxembed.errors import CheckpointError, InputError, ModelNotFoundError, UnsupportedModelError
 from jaxembed.files import is_there, read_json, read_modules
+from jaxembed.prompts import Tokenization
 from jaxembed.recipe import Recipe, read_recipe
 from jaxembed.registry import ANY_DECODER, Family, find, settled, unsupported
 from jaxembed.sentence_bert import read_transformer_file
@@ -61,17 +62,21 @@ class Description:
         """The dimensions of a vector."""
         return self.recipe.width(self.hidden_width)
 
-    def left_out(self, prompts: Sequence[str | np.ndarray], prefix: str = "") -> list[int]:
+    def left_out(self, prompts: Sequence[str | np.ndarray], prefix: str, tokenization: Tokenization) -> list[int]:
         """Returns how many leading tokens of each prompt pooling leaves out: its instruction, where this model's are left out.
 
         prompts: texts with the prefix before them already, or token ids, whose instruction nobody knows.
+        tokenization: how the prompts become ids, for an instruction is measured as it was cut.
         """
-        recipe, tokenizer = self.recipe, self.tokenizer
-        if recipe.include_prompt:
+        if self.recipe.include_prompt:
             return [0] * len(prompts)
-        before = tokenizer.prompt_length(prefix) if prefix else 0
-        mark = recipe.instruction_end
-        return [max(before, tokenizer.length_through(one, mark)) if isinstance(one, str) else 0 for one in prompts]
+        mark = self.recipe.instruction_end
+        before = tokenization.length(self.tokenizer, prefix)
+
+        def through_mark(text: str) -> int:
+            return tokenization.length(self.tokenizer, text[: text.find(mark) + len(mark)]) if mark and mark in text else 0
+
+        return [max(before, through_mark(one)) if isinstance(one, str) else 0 for one in prompts]
 
 
 @dataclass(frozen=True)

@@ -92,8 +92,8 @@ class Tokenization:
             raise InputError("`truncation_side` must be either 'left' or 'right'.")
         side = cast(Side, side)
         wanted = given.pop("truncate_prompt_tokens", None)
-        length, truncation = given.pop("max_length", None), given.pop("truncation", None)
-        if wanted is None and (truncation or (length is not None and truncation is not False)):
+        length, truncation = given.pop("max_length", None), _truncation(given.pop("truncation", None))
+        if wanted is None and (truncation or (length is not None and truncation is None)):
             wanted = length if length is not None else -1
         lowercase = bool(given.pop("do_lower_case", False))
         if given:
@@ -106,10 +106,33 @@ class Tokenization:
         encoded = iter(tokenizer.encode(texts, add_special_tokens=self.add_special_tokens, max_length=self.cut, side=self.side))
         return [next(encoded) if isinstance(prompt, str) else self._cut_ids(prompt) for prompt in prompts]
 
+    def length(self, tokenizer: Tokenizer, prompt: str) -> int:
+        """Returns how many leading tokens a prompt takes in front of a text; 0 for none."""
+        if not prompt:
+            return 0
+        return tokenizer.prompt_length(
+            prompt.lower() if self.lowercase else prompt,
+            add_special_tokens=self.add_special_tokens,
+            max_length=self.cut,
+            side=self.side,
+        )
+
     def _cut_ids(self, ids: np.ndarray) -> np.ndarray:
         if self.cut is None or len(ids) <= self.cut:
             return ids
         return ids[: self.cut] if self.side == "right" else ids[-self.cut :]
+
+
+def _truncation(given: Any) -> bool | None:
+    """Returns whether transformers' `truncation` asks for a cut, None if it says nothing."""
+    if given is None or isinstance(given, bool):
+        return given
+    if given == "only_second":
+        raise InputError("truncation='only_second' is for pairs, and a prompt has no second text; use 'only_first'.")
+    strategies = {"longest_first": True, "only_first": True, "do_not_truncate": False}
+    if not isinstance(given, str) or given not in strategies:
+        raise InputError(f"truncation must be True, False, {', '.join(map(repr, strategies))}, not {given!r}.")
+    return strategies[given]
 
 
 def _cut(wanted: Any, max_length: int) -> int | None:

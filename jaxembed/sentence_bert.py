@@ -15,6 +15,8 @@ from jaxembed.files import mapping, read_json, whole_number
 LENGTH_FILES = tuple(
     f"sentence_{name}_config.json" for name in ("bert", "roberta", "distilbert", "camembert", "albert", "xlm-roberta", "xlnet")
 )
+# What it changes in `config.json`, by either name.
+CONFIG_CHANGES = {"config_kwargs", "config_args"}
 # Keys with the values that ask for nothing, None for any. Version 6 writes the first three into every checkpoint that it saves.
 _NEUTRAL: dict[str, tuple[Any, ...] | None] = {
     "transformer_task": (None, "feature-extraction"),
@@ -78,7 +80,7 @@ def read_transformer_file(folder: Path) -> TransformerFile:
 
 def without_changes(content: Mapping[str, Any]) -> dict[str, Any]:
     """Returns what such a file holds without its changes of the config, to go beside a `config.json` that has them already."""
-    return {key: value for key, value in content.items() if _OLD_NAMES.get(key, key) != "config_kwargs"}
+    return {key: value for key, value in content.items() if key not in CONFIG_CHANGES}
 
 
 def _asked(found: Mapping[str, Any], path: Path) -> dict[str, Any]:

@@ -6,7 +6,6 @@ as the checkpoint's modules make them; `truncate_dim` comes before `normalize_em
 
 import functools
 import logging
-import shutil
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -20,8 +19,14 @@ from jaxembed import similarity
 from jaxembed.batching import Text
 from jaxembed.engine import Engine
 from jaxembed.errors import InputError, InputTypeError
+from jaxembed.files import read_json
 from jaxembed.heads import NormalizeHead
+from jaxembed.options import MODEL_NEUTRAL, PROCESSOR_NEUTRAL, dtype_of, known
+from jaxembed.prompts import Tokenization
 from jaxembed.quantization import PRECISIONS, quantize_embeddings
+from jaxembed.saving import SETTINGS, save
+from jaxembed.sentence_bert import CONFIG_CHANGES, LENGTH_FILES
+from jaxembed.tokens import Side
 
 logger = logging.getLogger(__name__)
 
@@ -84,9 +89,9 @@ class SentenceTransformer:
     """An embedding model with the methods of `sentence_transformers.SentenceTransformer`.
 
     model_name_or_path: a folder, a hub name, or None for the embedded all-MiniLM-L6-v2. device: accepted; the model runs on
-    jax's default device. truncate_dim: what the checkpoint's files say, if not given. model_kwargs: only "torch_dtype" or
-    "dtype" is read. config_kwargs: merged into `config.json`. processor_kwargs: only "model_max_length" is read. backend:
-    "jax", or "torch" which means the same here.
+    jax's default device. truncate_dim: what the checkpoint's files say, if not given. model_kwargs: "torch_dtype" or "dtype"
+    is read. config_kwargs: merged into `config.json`. processor_kwargs: "model_max_length" and "truncation_side" are read.
+    What else both hold is an error, unless it changes no vector. backend: "jax", or "torch" which means the same here.
     """
 
     @_takes_positions
@@ -117,15 +122,20 @@ class SentenceTransformer:
             raise InputError("modules= takes torch modules, which jaxembed does not run; give the folder of a saved model.")
         if backend not in ("jax", "torch"):
             raise InputError(f"backend must be 'jax', not {backend!r}.")
+        words = processor_kwargs or tokenizer_kwargs
+        words = known("processor_kwargs", words, {"model_max_length", "truncation_side"}, PROCESSOR_NEUTRAL)
+        if words.get("truncation_side", "right") not in ("left", "right"):
+            raise InputError(f"truncation_side must be 'left' or 'right', not {words['truncation_side']!r}.")
+        self._side: Side = words.get("truncation_side", "right")
         self.engine = Engine.load(
             None if model_name_or_path is None else str(model_name_or_path),
             revision=revision,
             token=token if use_auth_token is None else use_auth_token,
             cache_dir=cache_folder,
             local_files_only=local_files_only,
-            dtype=_dtype(model_kwargs or {}),
+            dtype=dtype_of(known("model_kwargs", model_kwargs, {"dtype", "torch_dtype"}, MODEL_NEUTRAL)),
             hf_overrides=config_kwargs,
-            max_model_len=(processor_kwargs or tokenizer_kwargs or {}).get("model_max_length"),
+            max_model_len=words.get("model_max_length"),
         )
         model = self.engine.model
         self.truncate_dim = model.recipe.truncate_dim if truncate_dim is None else truncate_dim
@@ -135,6 +145,15 @@ class SentenceTransformer:
             self._check_prompt_name(self.default_prompt_name)
         self.similarity_fn_name = similarity_fn_name or model.recipe.similarity or "cosine"
         self._max_seq_length = model.max_length
+        self._files_length = None if "model_max_length" in words else model.max_length
+        self._config_kwargs = config_kwargs
+        recipe = model.recipe
+        self._loaded = {
+            "prompts": {"query": "", "document": "", **recipe.prompts},
+            "default_prompt_name": recipe.default_prompt_name,
+            "similarity_fn_name": recipe.similarity or "cosine",
+            **({} if recipe.truncate_dim is None else {"truncate_dim": recipe.truncate_dim}),
+        }
 
     # What the model is.
 
@@ -238,8 +257,11 @@ class SentenceTransformer:
             raise InputError(f"Precision {precision!r} is not supported, must be one of {list(PRECISIONS)}")
         if output_value not in _OUTPUT_VALUES:
             raise InputError(f"output_value must be 'sentence_embedding', 'token_embeddings' or None, not {output_value!r}.")
-        lone = isinstance(inputs, str)
-        texts = [inputs] if lone else _listed(inputs)
+        quantised = precision not in (None, "float32")
+        if output_value is None and quantised:
+            raise InputError(f"precision={precision!r} needs output_value 'sentence_embedding' or 'token_embeddings'.")
+        lone = isinstance(inputs, str | Mapping)
+        texts = _listed([inputs] if lone else inputs)
         prefix = self._resolve_prompt(prompt, prompt_name)
         if show_progress_bar is None:
             show_progress_bar = logger.getEffectiveLevel() in (logging.INFO, logging.DEBUG)
@@ -248,11 +270,12 @@ class SentenceTransformer:
             return found[0] if lone else found
         if output_value == "token_embeddings":
             found = list(self._run(texts, prefix, "hidden", show_progress_bar))
+            found = quantize_embeddings(found, str(precision)) if quantised else found
             return found[0] if lone else found
         rows = list(self._run(texts, prefix, "embed", show_progress_bar))
         vectors = self._after(np.stack(rows) if rows else np.zeros((0,), np.float32), truncate_dim, normalize_embeddings)
-        if precision and precision != "float32" and len(vectors):
-            vectors = quantize_embeddings(vectors, precision)
+        if quantised and len(vectors):
+            vectors = quantize_embeddings(vectors, str(precision))
         if convert_to_tensor:
             import jax.numpy as jnp
 
@@ -277,7 +300,7 @@ class SentenceTransformer:
 
         For reading only: `encode` tokenizes by itself and pads nothing.
         """
-        ids = self.engine.model.tokenizer.encode(_listed(texts), max_length=self.max_seq_length)
+        ids = self.engine.model.tokenizer.encode(_listed(texts), max_length=self.max_seq_length, side=self._side)
         mask = np.arange(max(map(len, ids), default=0)) < np.array([len(one) for one in ids])[:, None]
         padded = np.full(mask.shape, self.tokenizer.pad_token_id or 0, np.int64)
         padded[mask] = np.concatenate(ids) if ids else []
@@ -311,10 +334,38 @@ class SentenceTransformer:
     # Things around it.
 
     def save_pretrained(self, path: str | Path) -> None:
-        """Copies the checkpoint's files to `path`: what was loaded is what can be loaded again."""
-        shutil.copytree(self.engine.model.folder, path, dirs_exist_ok=True)
+        """Copies the checkpoint's files to `path`, with what was set since: prompts, lengths, similarity, `config_kwargs`."""
+        if self.default_prompt_name is not None:
+            self._check_prompt_name(self.default_prompt_name)
+        save(self.engine.model.folder, Path(path), self._changes())
 
     save = save_pretrained
+
+    def _settings(self) -> dict[str, Any]:
+        found = {
+            "prompts": dict(self.prompts),
+            "default_prompt_name": self.default_prompt_name,
+            "similarity_fn_name": self.similarity_fn_name,
+        }
+        return found if self.truncate_dim is None else {**found, "truncate_dim": self.truncate_dim}
+
+    def _changes(self) -> dict[str, Mapping[str, Any]]:
+        """Returns by file what differs from the checkpoint's; what nobody touched is saved as it is."""
+        model = self.engine.model
+        changes: dict[str, Mapping[str, Any]] = {}
+        if self._settings() != self._loaded:
+            changes[SETTINGS] = self._settings()
+        named = next((name for name in LENGTH_FILES if read_json(model.folder / name)), LENGTH_FILES[0])
+        lengths: dict[str, Any] = {} if self._max_seq_length == self._files_length else {"max_seq_length": self._max_seq_length}
+        if self._config_kwargs:
+            changes["config.json"] = dict(model.config_json)
+            # Its changes are in the config already; made again they would undo those of the caller.
+            lengths |= dict.fromkeys(CONFIG_CHANGES & (read_json(model.folder / named) or {}).keys())
+        if lengths:
+            changes[named] = lengths
+        if self._side != "right":
+            changes["tokenizer_config.json"] = {"truncation_side": self._side}
+        return changes
 
     def start_multi_process_pool(self, target_devices: Sequence[Any] | None = None) -> dict[str, Any]:
         """Returns a stand-in for a pool: one engine already uses the whole machine, so there are no processes to start."""
@@ -331,12 +382,13 @@ class SentenceTransformer:
     def _run(self, texts: Sequence[str], prefix: str, kind: str, bar: bool) -> Iterator[np.ndarray]:
         """Yields what the engine gives for each text with its prompt, as the modules make it."""
         model = self.engine.model
+        tokenization = Tokenization(cut=self.max_seq_length, side=self._side)
 
         def tokenized() -> Iterator[Text]:
             for begin in range(0, len(texts), _CHUNK):
                 chunk = [prefix + text for text in texts[begin : begin + _CHUNK]]
-                encoded = model.tokenizer.encode(chunk, max_length=self.max_seq_length)
-                for ids, skip in zip(encoded, model.left_out(chunk, prefix), strict=True):
+                encoded = tokenization.encode(model.tokenizer, chunk)
+                for ids, skip in zip(encoded, model.left_out(chunk, prefix, tokenization), strict=True):
                     yield Text(ids, skip=min(skip, len(ids)), normalise=bool(model.recipe.normalise))
 
         if not bar:
@@ -364,6 +416,8 @@ class SentenceTransformer:
 
     def _resolve_prompt(self, prompt: str | None, prompt_name: str | None) -> str:
         if prompt is not None:
+            if not isinstance(prompt, str):
+                raise InputTypeError(f"prompt must be a str, not {type(prompt).__name__}.")
             if prompt_name is not None:
                 logger.warning("Both prompt and prompt_name are given; prompt_name is ignored.")
             return prompt
@@ -384,12 +438,12 @@ def _listed(inputs: Any) -> list[str]:
     if inputs is None or isinstance(inputs, bytes | Mapping) or not hasattr(inputs, "__iter__"):
         raise InputTypeError(f"encode takes a str or a list of str, not {type(inputs).__name__}.")
     texts = inputs.tolist() if isinstance(inputs, np.ndarray) else list(inputs)
-    for text in texts:
-        if not isinstance(text, str):
-            raise InputTypeError(f"encode takes texts only, not {type(text).__name__}.")
-    return texts
+    return [_text(text) for text in texts]
 
 
-def _dtype(options: Mapping[str, Any]) -> Any:
-    given = options.get("dtype", options.get("torch_dtype", "auto"))
-    return given if isinstance(given, str) else str(given).rsplit(".", 1)[-1]
+def _text(given: Any) -> str:
+    """Returns a text, which sentence-transformers takes as {"text": ...} too."""
+    text = given["text"] if isinstance(given, Mapping) and set(given) == {"text"} else given
+    if not isinstance(text, str):
+        raise InputTypeError(f"encode takes texts only, not {type(text).__name__}.")
+    return text

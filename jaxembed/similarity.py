@@ -1,4 +1,7 @@
-"""The similarity functions that sentence-transformers names, in float32 numpy: larger means more alike."""
+"""How alike vectors are, in float32 numpy: the functions that sentence-transformers names, and vLLM's scores of pairs.
+
+Larger means more alike.
+"""
 
 from collections.abc import Callable
 from typing import Any
@@ -44,11 +47,28 @@ def similarity(name: str, a: Any, b: Any) -> np.ndarray:
 
 
 def similarity_pairwise(name: str, a: Any, b: Any) -> np.ndarray:
-    """Returns the similarity of each row of `a` with the same row of `b`, float32 [n]."""
+    """Returns the similarity of each row of `a` with the same row of `b`, float32 [n]; of two vectors, a scalar []."""
     first, second = _matrices(a, b)
     if len(first) != len(second):
         raise InputError(f"pairwise similarity needs as many vectors on both sides, not {len(first)} and {len(second)}.")
-    return _FUNCTIONS[name][1](first, second)
+    found = _FUNCTIONS[name][1](first, second)
+    return found[0] if np.ndim(a) == np.ndim(b) == 1 else found
+
+
+def scorer(task: str) -> Callable[[np.ndarray, np.ndarray], float]:
+    """Returns what makes a score of two results of a pooling task: late interaction of token vectors, else the cosine."""
+    return late_interaction if task == "token_embed" else cosine
+
+
+def cosine(a: np.ndarray, b: np.ndarray) -> float:
+    """Returns the cosine of two vectors [d]; 0 if one is zero."""
+    norms = max(float(np.linalg.norm(a)), 1e-12) * max(float(np.linalg.norm(b)), 1e-12)
+    return float(a @ b) / norms
+
+
+def late_interaction(query: np.ndarray, document: np.ndarray) -> float:
+    """Returns for each token of the query [n, d] the best dot product with a token of the document [m, d], summed."""
+    return float((query @ document.T).max(axis=1).sum())
 
 
 def _matrices(a: Any, b: Any) -> Pair:

@@ -118,15 +118,15 @@ class Tokenizer:
         found: str | None = self._rust.id_to_token(id_)
         return found
 
-    def prompt_length(self, prompt: str) -> int:
-        """Returns how many leading tokens a prompt takes: its own ids, less one if the last is special (the end token)."""
-        (ids,) = self.encode([prompt])
-        return len(ids) - (len(ids) > 0 and int(ids[-1]) in self.special_ids)
+    def prompt_length(
+        self, prompt: str, *, add_special_tokens: bool = True, max_length: int | None = None, side: Side = "right"
+    ) -> int:
+        """Returns how many leading tokens a prompt takes: its own ids, less one if the last is special (the end token).
 
-    def length_through(self, text: str, mark: str) -> int:
-        """Returns how many leading tokens a text takes up to the end of `mark`; 0 if `mark` is empty or not in it."""
-        end = text.find(mark) + len(mark)
-        return self.prompt_length(text[:end]) if mark and mark in text else 0
+        The rest is as for `encode`: a prompt is cut as the text that it begins, or a long one would leave nothing of it.
+        """
+        (ids,) = self.encode([prompt], add_special_tokens=add_special_tokens, max_length=max_length, side=side)
+        return len(ids) - (len(ids) > 0 and int(ids[-1]) in self.special_ids)
 
     def as_transformers(self) -> Any:
         """Returns a `transformers.PreTrainedTokenizerFast` with the same ids, for callers who expect one."""

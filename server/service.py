@@ -241,7 +241,7 @@ class Service:
         texts: list[Text] = []
         for chunk in _chunks([self._bounded(prompt, prefix, tokenization) for prompt in prompts]):
             found = tokenization.encode(self.tokenizer, chunk)
-            skips = self.llm.engine.model.left_out(chunk, prefix)
+            skips = self.llm.engine.model.left_out(chunk, prefix, tokenization)
             texts += [Text(ids, min(skip, len(ids)), dimensions, normalise) for ids, skip in zip(found, skips, strict=True)]
             self.llm.engine.check(texts[len(encoded) :])
             encoded += found

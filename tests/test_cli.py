@@ -4,6 +4,7 @@ import io
 import json
 import os
 import resource
+import signal
 import subprocess
 import sys
 
@@ -12,6 +13,7 @@ import pytest
 
 from jaxembed import SentenceTransformer
 from jaxembed.cli import main
+from jaxembed.cli.embed import _parse, write
 
 TEXTS = ["The weather is lovely today.", "", "He drove to the stadium."]
 
@@ -62,7 +64,20 @@ def test_a_file_of_texts_becomes_an_array(run, vectors, tmp_path, kind):
     assert sorted(path.name for path in tmp_path.iterdir()) == [f"in.{kind}", "out.npy"]
 
 
-@pytest.mark.parametrize("lines", [TEXTS, [json.dumps({"text": text}) for text in TEXTS]])
+OBJECTS = [json.dumps({"text": text}) for text in TEXTS]
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        TEXTS,
+        OBJECTS,
+        ["{ " + line[1:] for line in OBJECTS],
+        ["", *OBJECTS, ""],
+        ["\ufeff" + TEXTS[0], *TEXTS[1:]],
+        ["\ufeff" + OBJECTS[0], *OBJECTS[1:]],
+    ],
+)
 def test_standard_input_may_be_plain_or_json_lines(run, vectors, tmp_path, monkeypatch, lines):
     monkeypatch.setattr("sys.stdin", io.StringIO("\n".join(lines) + "\n"))
     status, _, _ = run("embed", "--input", "-", "--output", str(tmp_path / "out.jsonl"))
@@ -175,6 +190,46 @@ def test_a_text_that_fails_late_leaves_the_old_output_alone(run, tmp_path):
     assert status == 2
     assert "402 input tokens" in err
     assert (tmp_path / "out.npy").read_bytes() == b"old"
+
+
+def test_blank_lines_are_texts_between_texts():
+    assert list(_parse(["\n", "a\n", "\n"], None)) == ["", "a", ""]
+    assert list(_parse(["\n", "\n"], None)) == ["", ""]
+
+
+def test_a_file_of_another_name_is_left_alone(run, tmp_path):
+    (tmp_path / "out.npy.partial").write_text("mine")
+    assert run("embed", "a", "--output", str(tmp_path / "out.npy"))[0] == 0
+    assert (tmp_path / "out.npy.partial").read_text() == "mine"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["out.npy", "out.npy.partial"]
+
+
+def test_sigterm_leaves_nothing_half_written(tmp_path):
+    def vectors():
+        yield np.zeros(4, np.float32)
+        os.kill(os.getpid(), signal.SIGTERM)
+        yield np.zeros(4, np.float32)
+
+    with pytest.raises(SystemExit):
+        write(tmp_path / "out.npy", ["a", "b"], vectors())
+    assert not list(tmp_path.iterdir())
+    assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+
+
+def test_a_full_disk_behind_standard_output_is_one_line():
+    with open("/dev/full", "w") as full:
+        done = subprocess.run([sys.executable, "-m", "jaxembed", "embed", "a"], stdout=full, stderr=subprocess.PIPE, text=True)
+    assert done.returncode == 1
+    assert done.stderr == "jaxembed: the output cannot be written: No space left on device.\n"
+
+
+def test_a_default_prompt_that_is_not_applied_is_told(run, checkpoint):
+    folder = checkpoint("pipeline-pooling-without-prompt")
+    path = folder / "config_sentence_transformers.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"default_prompt_name": "query"}))
+    assert "--prompt-name query is the model's own" in run("embed", "w8", "-m", str(folder))[2]
+    assert "not applied elsewhere" in run("info", str(folder))[1]
+    assert "--prompt-name" not in run("embed", "w8", "-m", str(folder), "--prompt-name", "query")[2]
 
 
 @pytest.mark.parametrize("arguments", [["--help"], ["embed", "--help"], ["--version"]])

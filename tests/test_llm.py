@@ -81,6 +81,15 @@ def test_score_pairs_one_with_one_one_with_many_and_many_with_many(llm, left, ri
     np.testing.assert_allclose([output.outputs.score for output in outputs], (a * b).sum(1), atol=1e-6)
 
 
+def test_score_takes_what_the_server_takes(llm):
+    (plain,) = llm.score("a", "hello", use_tqdm=False)
+    for form in ({"content": [{"type": "text", "text": "hello"}]}, {"content": "hello"}, {"text": "hello"}):
+        for other in (form, [form]):
+            assert llm.score("a", other, use_tqdm=False)[0].outputs.score == pytest.approx(plain.outputs.score, abs=1e-6)
+    with pytest.raises(InputError, match="needs 'prompt' or 'prompt_token_ids'"):
+        llm.score("a", [{"words": "hello"}], use_tqdm=False)
+
+
 def test_score_takes_token_ids_too(llm):
     (text,) = llm.score("a", "hello", use_tqdm=False)
     (ids,) = llm.score([101, 1037, 102], [101, 7592, 102], use_tqdm=False)
@@ -147,6 +156,8 @@ def test_a_prompt_that_cannot_be_taken_is_one_sentence_and_nothing_runs(llm, pro
         ({"truncate_prompt_tokens": 5}, [101, 3582, 1996, 2317, 102]),
         ({"truncate_prompt_tokens": 5, "truncation_side": "left"}, [101, 2317, 10442, 1012, 102]),
         ({"max_length": 3, "truncation": True}, [101, 3582, 102]),
+        ({"max_length": 3, "truncation": "only_first"}, [101, 3582, 102]),
+        ({"max_length": 3, "truncation": "do_not_truncate"}, [101, 3582, 1996, 2317, 10442, 1012, 102]),
         ({"truncate_prompt_tokens": -1}, [101, 3582, 1996, 2317, 10442, 1012, 102]),
         ({"add_special_tokens": False}, [3582, 1996, 2317, 10442, 1012]),
         ({"padding": "max_length", "do_lower_case": True}, [101, 3582, 1996, 2317, 10442, 1012, 102]),
@@ -172,6 +183,8 @@ def test_truncation_to_the_models_length_takes_exactly_that(llm):
         ({"truncate_prompt_tokens": 0}, "leaves nothing to embed"),
         ({"truncate_prompt_tokens": 1}, "no room for the 2 special tokens"),
         ({"truncation_side": "middle"}, "`truncation_side` must be either 'left' or 'right'."),
+        ({"truncation": "only_second"}, "a prompt has no second text"),
+        ({"truncation": "sometimes"}, "truncation must be True, False, 'longest_first'"),
         ({"stride": 3}, "not understood: stride"),
     ],
 )
@@ -303,12 +316,27 @@ def test_a_pooler_config_gives_the_defaults_of_every_text(vectors):
         ({"pooling_type": "MEAN", "seq_pooling_type": "CLS"}, "Cannot set both `pooling_type` and `seq_pooling_type`"),
         ({"pooling_type": "MEDIAN"}, "the pooling type 'MEDIAN' is not known; known are CLS, LAST, MEAN, ALL, STEP."),
         ({"pooling_type": "STEP"}, "the pooling type 'STEP' is not supported"),
+        ({"use_activation": "False"}, "pooler_config.use_activation must be true, false or None, not 'False'"),
+        ({"dimensions": "abc"}, "pooler_config.dimensions must be an int"),
+        ({"enable_chunked_processing": True}, "enable_chunked_processing is not supported"),
         ({"poolingtype": "MEAN"}, "pooler_config has no field 'poolingtype'"),
     ],
 )
 def test_wrong_pooler_configs_are_refused(fields, message):
     with pytest.raises(InputError, match=re.escape(message)):
         LLM(pooler_config=fields)
+
+
+def test_a_pooler_config_is_not_changed_by_the_model_that_it_is_given_to():
+    given = PoolerConfig(enable_chunked_processing=False)
+    LLM(pooler_config=given)
+    assert given.use_activation is None
+
+
+def test_what_is_no_override_is_refused():
+    with pytest.raises(InputTypeError, match="hf_overrides must be a dict or a function, not str"):
+        LLM(hf_overrides="x")
+    assert PoolingParams(dimensions=np.int64(64)).dimensions == 64
 
 
 def test_a_checkpoint_without_a_normalize_module_is_not_normalised_unless_asked(checkpoint):

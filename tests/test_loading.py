@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
 
-from jaxembed import LLM
+from jaxembed import LLM, SentenceTransformer
 from jaxembed.convert.conversion import convert
 from jaxembed.engine import Engine
 from jaxembed.errors import CheckpointError, InputError, ModelNotFoundError, UnsupportedModelError
@@ -336,6 +336,8 @@ def test_what_sentence_transformers_changes_in_a_config_is_changed_here(checkpoi
     np.testing.assert_array_equal(vector(tmp_path / "changed"), changed)
     convert(str(folder), tmp_path / "whole", hf_overrides={"hidden_act": "gelu"})
     np.testing.assert_array_equal(vector(tmp_path / "whole"), whole)
+    SentenceTransformer(str(folder), config_kwargs={"hidden_act": "gelu"}).save(tmp_path / "saved")
+    np.testing.assert_array_equal(vector(tmp_path / "saved"), whole)
 
 
 def test_lengths_follow_the_files_and_may_be_raised_only_to_what_positions_allow(checkpoint):

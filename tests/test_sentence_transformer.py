@@ -115,7 +115,7 @@ def test_tokenize_pads_and_masks(model):
         (None, {}, InputTypeError, "not NoneType"),
         (7, {}, InputTypeError, "not int"),
         ([1, 2], {}, InputTypeError, "texts only, not int"),
-        ({"a": 1}, {}, InputTypeError, "not dict"),
+        ({"a": 1}, {}, InputTypeError, "texts only, not dict"),
         (["\ud800"], {}, InputError, "lone surrogate"),
     ],
 )
@@ -162,6 +162,8 @@ def test_similarity_functions_are_what_their_names_say(model, name, expected):
         expected = [[-np.linalg.norm(np.subtract(a[0], one), ord=2 if name == "euclidean" else 1) for one in b]]
     np.testing.assert_allclose(other.similarity(a, b), expected, atol=1e-6)
     np.testing.assert_allclose(other.similarity_pairwise(a * 2, b), expected[0], atol=1e-6)
+    lone = other.similarity_pairwise(a[0], b[0])
+    assert (np.ndim(lone), float(lone)) == (0, pytest.approx(expected[0][0], abs=1e-6))
 
 
 def test_similarity_refuses_what_cannot_be_compared(model):
@@ -178,6 +180,22 @@ def test_a_saved_model_loads_again_with_the_same_vectors(model, vectors, tmp_pat
     again = SentenceTransformer(str(tmp_path / "saved"))
     np.testing.assert_array_equal(again.encode(TEXTS), vectors)
     assert again.prompts == model.prompts
+
+
+def test_what_was_set_is_saved_too(model, tmp_path):
+    mine = SentenceTransformer(prompts={"query": "find: "}, config_kwargs={"is_matryoshka": True}, similarity_fn_name="dot")
+    mine.max_seq_length, mine.default_prompt_name, mine.truncate_dim = 32, "query", 64
+    mine.save_pretrained(tmp_path / "saved")
+    again = SentenceTransformer(str(tmp_path / "saved"))
+    for name in ("max_seq_length", "prompts", "default_prompt_name", "truncate_dim", "similarity_fn_name"):
+        assert getattr(again, name) == getattr(mine, name)
+    assert again.engine.model.recipe.matryoshka == ()
+    np.testing.assert_allclose(again.encode("word " * 100), mine.encode("word " * 100), atol=1e-6)
+    again.max_seq_length = 16
+    again.save_pretrained(tmp_path / "saved")  # onto itself
+    assert SentenceTransformer(str(tmp_path / "saved")).max_seq_length == 16
+    with pytest.raises(InputError, match="lies inside the folder of the model"):
+        again.save_pretrained(tmp_path / "saved" / "more")
 
 
 def test_modules_can_be_looked_at(model):
@@ -230,3 +248,49 @@ def test_the_width_that_a_checkpoint_says_is_the_default(checkpoint):
     (short,) = llm.embed("w8 w9", pooling_params=PoolingParams(dimensions=8), use_tqdm=False)
     np.testing.assert_allclose(short.outputs.embedding, whole[:8] / np.linalg.norm(whole[:8]), atol=1e-6)
     assert len(llm.embed("w8 w9", use_tqdm=False)[0].outputs.embedding) == 24
+
+
+@pytest.mark.parametrize("name", ["tokenizer_kwargs", "processor_kwargs"])
+def test_texts_are_cut_at_the_side_that_the_tokenizer_is_asked_for(model, name):
+    left = SentenceTransformer(**{name: {"truncation_side": "left", "padding_side": "left", "model_max_length": 12}})
+    np.testing.assert_allclose(left.encode("first " * 50 + "last " * 10), model.encode("last " * 10), atol=1e-6)
+    assert left.tokenize(["first " * 50 + "last"])["input_ids"][0, -2] == model.tokenize(["last"])["input_ids"][0, 1]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"processor_kwargs": {"foo": 2}}, "processor_kwargs has 'foo', which jaxembed does not read"),
+        ({"tokenizer_kwargs": {"truncation_side": "up"}}, "truncation_side must be 'left' or 'right', not 'up'"),
+        ({"model_kwargs": {"foo": 1}}, "model_kwargs has 'foo', which jaxembed does not read"),
+    ],
+)
+def test_options_that_are_not_understood_are_refused(options, message):
+    with pytest.raises(InputError, match=re.escape(message)):
+        SentenceTransformer(**options)
+
+
+def test_token_embeddings_are_quantised_over_all_tokens(model):
+    matrices = model.encode(TEXTS, output_value="token_embeddings")
+    got = model.encode(TEXTS, output_value="token_embeddings", precision="int8")
+    for one, expected in zip(got, quantize_embeddings(matrices, "int8"), strict=True):
+        np.testing.assert_array_equal(one, expected)
+    with pytest.raises(InputError, match="precision='int8' needs output_value"):
+        model.encode(TEXTS, output_value=None, precision="int8")
+
+
+def test_a_text_may_be_a_dict_and_a_prompt_may_not_be_a_number(model, vectors):
+    np.testing.assert_allclose(model.encode({"text": TEXTS[0]}), vectors[0], atol=1e-6)
+    np.testing.assert_allclose(model.encode([{"text": TEXTS[0]}]), vectors[:1], atol=1e-6)
+    with pytest.raises(InputTypeError, match="prompt must be a str, not int"):
+        model.encode("x", prompt=5)
+
+
+def test_a_prompt_longer_than_the_model_leaves_the_end_token(checkpoint):
+    """As in sentence-transformers, which measures a prompt after it was cut."""
+    model = SentenceTransformer(str(checkpoint("pipeline-pooling-without-prompt")))
+    tokens = model.encode("w9 " * 1000, output_value="token_embeddings")
+    # The first of several pooling modes; over one token they all give that token.
+    raw = model.encode("w8", prompt="w9 " * 1000)[: tokens.shape[1]]
+    assert np.linalg.norm(raw) > 0.1
+    np.testing.assert_allclose(raw / np.linalg.norm(raw), tokens[-1] / np.linalg.norm(tokens[-1]), atol=1e-5)

@@ -87,10 +87,29 @@ def test_keys_come_from_flags_files_and_vllm_s_variable(tmp_path):
     assert serve.settings(values, {}).api_keys == ("one", "two", "three", "four")
     assert serve.settings(parsed(), {"VLLM_API_KEY": "v"}).api_keys == ("v",)
     assert serve.settings(parsed(), {}).api_keys == ()
+    for arguments, environment in (
+        (["--api-key", ""], {}),
+        ([], {"JAXEMBED_API_KEY": ""}),
+        ([], {"VLLM_API_KEY": " "}),
+        ([], {"JAXEMBED_API_KEY_FILE": ""}),
+    ):
+        with pytest.raises(InputError, match="empty"):
+            serve.settings(parsed(*arguments, **environment), environment)
+    assert serve.settings(parsed("--api-key", "k"), {"VLLM_API_KEY": ""}).api_keys == ("k",)
     (tmp_path / "empty").write_text("\n")
     for path, message in ((tmp_path / "empty", "holds no key"), (tmp_path / "none", "cannot be read: No such file")):
         with pytest.raises(InputError, match=message):
             serve.settings(parsed("--api-key-file", str(path)), {})
+
+
+def test_empty_variables_and_links_of_kubernetes_are_unset():
+    values = parsed(JAXEMBED_MODEL="", JAXEMBED_CHAT_TEMPLATE="", JAXEMBED_TOKEN_IDS="", JAXEMBED_PORT="tcp://10.0.0.7:80")
+    assert (values["model"], values["chat_template"], values["token_ids"], values["port"]) == (None, None, True, 8000)
+
+
+@pytest.mark.parametrize(("text", "value"), [("False", False), ("true", True), ("None", None), ("MEAN", "MEAN"), ("16", 16)])
+def test_fields_of_the_pooler_may_be_spelt_as_in_python(text, value):
+    assert flags.json_value(text) is value or flags.json_value(text) == value
 
 
 def test_a_template_is_a_file_or_the_text_itself(tmp_path):
@@ -109,6 +128,8 @@ def test_a_template_is_a_file_or_the_text_itself(tmp_path):
         (["--quantization", "fp8"], "quantization='fp8' is not supported"),
         (["-tp", "2"], "tensor_parallel_size=2 is not supported"),
         (["--pooler-config.pooling_type", "MAX"], "the pooling type 'MAX' is not known"),
+        (["--host", "localhost:80"], "--host takes an address alone, not 'localhost:80'"),
+        (["--uds", __file__], "is there and is no socket"),
         (["--ssl-certfile", "x"], "TLS needs both"),
         (["--ssl-certfile", "/no", "--ssl-keyfile", "/no"], "cannot be used"),
         (["--host", "203.0.113.1"], "cannot be listened on"),

@@ -90,6 +90,8 @@ def test_a_model_served_for_tokens_scores_by_late_interaction(llm):
         output.outputs.data for output in llm.encode([QUERY, TEXTS[0]], pooling_task="token_embed", use_tqdm=False)
     )
     expected = sum(max(float(q @ d) for d in document) for q in query)
+    with_library = served_llm.score(QUERY, {"content": [{"type": "text", "text": TEXTS[0]}]}, use_tqdm=False)
+    assert with_library[0].outputs.score == pytest.approx(expected, abs=1e-4)
     with served(served_llm) as client:
         assert post(client, "/score", text_1=QUERY, text_2=TEXTS[0])["data"][0]["score"] == pytest.approx(expected, abs=1e-4)
         assert len(post(client, "/pooling", input=QUERY)["data"][0]["data"]) == len(query)

@@ -1,8 +1,10 @@
 """The command `jaxembed`: one file for each subcommand, nothing heavy imported before one is chosen."""
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from importlib import import_module
 
 from jaxembed import __version__
@@ -46,11 +48,21 @@ def main(argv: Sequence[str] | None = None) -> int:
         # The reader of our output is gone; closing it quietly is all that is left to do.
         sys.stderr.close()
         return 0
+    except OSError as error:
+        # What commands read and write by name they name themselves; what is left is standard output, on a full disk.
+        _abandon_output()
+        return _complain(f"the output cannot be written: {error.strerror or error}.", 1)
     except KeyboardInterrupt:
         return 130
     return 0
 
 
-def _complain(error: Exception, status: int) -> int:
+def _abandon_output() -> None:
+    """Points standard output to nowhere, or Python would complain once more when it closes it."""
+    with suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _complain(error: Exception | str, status: int) -> int:
     print(f"jaxembed: {error}", file=sys.stderr)
     return status

@@ -2,7 +2,11 @@
 
 import argparse
 import json
+import re
+import signal
 import sys
+import threading
+import uuid
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -10,6 +14,9 @@ from typing import Any
 from jaxembed.cli.options import add_model_arguments, add_running_arguments, load_llm, prompt_named, truncation
 from jaxembed.cli.progress import text_progress
 from jaxembed.errors import InputError
+
+# How JSON lines begin on standard input, where no file name tells them from plain text.
+_OBJECT = re.compile(r'\s*\{\s*"')
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -43,6 +50,11 @@ def run(arguments: argparse.Namespace) -> None:
     params = PoolingParams(dimensions=arguments.dimensions, use_activation=False if arguments.no_normalize else None)
     with text_progress(len(texts)) as tick:
         prefix = prompt_named(arguments.prompt_name, llm)
+        default = llm.engine.model.recipe.default_prompt_name
+        if default is not None and arguments.prompt_name is None:
+            print(
+                f"no prompt is put before the texts, as in vLLM; --prompt-name {default} is the model's own.", file=sys.stderr
+            )
         results = llm.stream(texts, params, prefix=prefix, progress=tick, tokenization_kwargs=truncation(arguments))
         vectors = (vector for vector, _ in results)
         if output is None:
@@ -52,7 +64,10 @@ def run(arguments: argparse.Namespace) -> None:
 
 
 def read_texts(name: str) -> Iterator[str]:
-    """Yields the texts of a file, or of standard input for "-". An empty line is an empty text, so rows stay lines."""
+    """Yields the texts of a file, or of standard input for "-".
+
+    An empty line is an empty text, so rows stay lines; between JSON lines it is nothing.
+    """
     try:
         if name == "-":
             yield from _parse(sys.stdin, json_lines=None)
@@ -66,11 +81,21 @@ def read_texts(name: str) -> Iterator[str]:
 
 
 def _parse(lines: Iterable[str], json_lines: bool | None) -> Iterator[str]:
+    blank = 0  # lines before the first one that tells the kind
     for number, raw in enumerate(lines, 1):
-        line = raw.rstrip("\n").rstrip("\r")
+        line = (raw.removeprefix("\ufeff") if number == 1 else raw).rstrip("\n").rstrip("\r")
         if json_lines is None:
-            json_lines = line.startswith('{"')
-        yield _text_of(line, number) if json_lines else line
+            if not line.strip():
+                blank += 1
+                continue
+            json_lines = _OBJECT.match(line) is not None
+            yield from [""] * (0 if json_lines else blank)
+        if not json_lines:
+            yield line
+        elif line.strip():
+            yield _text_of(line, number)
+    if json_lines is None:
+        yield from [""] * blank
 
 
 def _text_of(line: str, number: int) -> str:
@@ -98,7 +123,9 @@ def show(texts: list[str], vectors: Iterable[Any]) -> None:
 
 def write(output: Path, texts: list[str], vectors: Iterable[Any]) -> None:
     """Streams vectors to a file beside `output`, which takes its place when it is complete."""
-    partial = output.with_name(output.name + ".partial")
+    # A name of its own: two runs may write the same output, and what else lies there is not ours.
+    partial = output.with_name(f"{output.name}.{uuid.uuid4().hex[:12]}.partial")
+    before = _on_sigterm(_end)
     try:
         if output.suffix == ".npy":
             _write_npy(partial, len(texts), vectors)
@@ -110,6 +137,18 @@ def write(output: Path, texts: list[str], vectors: Iterable[Any]) -> None:
         raise InputError(f"{output} cannot be written: {error.strerror}.") from None
     finally:
         partial.unlink(missing_ok=True)
+        _on_sigterm(before)
+
+
+def _end(number: int, frame: Any) -> None:
+    raise SystemExit(128 + number)
+
+
+def _on_sigterm(handler: Any) -> Any:
+    """Sets what SIGTERM does and returns what it did; other threads than the first may not."""
+    if threading.current_thread() is not threading.main_thread():
+        return None
+    return signal.signal(signal.SIGTERM, handler)
 
 
 def _write_npy(path: Path, count: int, vectors: Iterable[Any]) -> None:

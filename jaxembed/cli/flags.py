@@ -9,6 +9,8 @@ from typing import Any
 from jaxembed.errors import InputError
 
 PREFIX = "JAXEMBED_"
+# Kubernetes sets JAXEMBED_PORT to such a link in every pod beside a service named jaxembed; it was not meant for us.
+_LINK = "tcp://"
 
 
 @dataclass(frozen=True)
@@ -67,12 +69,16 @@ class Flag:
 
 
 def read(flags: Sequence[Flag], arguments: argparse.Namespace, environment: Mapping[str, str]) -> dict[str, Any]:
-    """Returns the value of every flag: from the command line, else from the environment, else its default."""
+    """Returns the value of every flag: from the command line, else from the environment, else its default.
+
+    An empty variable counts as unset.
+    """
     values = {}
     for flag in flags:
         value = getattr(arguments, flag.dest)
-        if value is None and flag.variable in environment:
-            value = flag.value(environment[flag.variable])
+        text = environment.get(flag.variable, "")
+        if value is None and text and not (flag.kind is int and text.startswith(_LINK)):
+            value = flag.value(text)
         values[flag.dest] = flag.default if value is None else value
     return values
 
@@ -100,7 +106,10 @@ def json_list(text: str) -> list[str]:
 
 
 def json_value(text: str) -> Any:
-    """Reads a JSON value, or takes the text as it is."""
+    """Reads a JSON value, booleans and None in Python's spelling too, or takes the text as it is."""
+    python = {"true": True, "false": False, "none": None}
+    if text.lower() in python:
+        return python[text.lower()]
     try:
         return json.loads(text)
     except ValueError:

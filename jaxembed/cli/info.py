@@ -43,7 +43,8 @@ def run(arguments: argparse.Namespace) -> None:
     for name, (value, source) in facts.items():
         print(f"  {name:<15} {value:<44} {source}".rstrip())
     for name, prompt in recipe.prompts.items():
-        print(f"  prompt {name!r}: {prompt!r}")
+        default = " (SentenceTransformer's default; not applied elsewhere)" if name == recipe.default_prompt_name else ""
+        print(f"  prompt {name!r}: {prompt!r}{default}")
 
 
 def _layers(config: Any) -> tuple[str, str]:

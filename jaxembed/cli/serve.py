@@ -1,6 +1,7 @@
 """`jaxembed serve`: the model over HTTP, with vLLM's flags under vLLM's names."""
 
 import argparse
+import ipaddress
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -182,8 +183,20 @@ def listen(values: Mapping[str, Any]) -> "Listen":
 
     if not 0 < values["port"] < 65536:
         raise InputError(f"--port must be 1 to 65535, not {values['port']}.")
+    if ":" in values["host"] and not _is_ipv6(values["host"]):
+        raise InputError(f"--host takes an address alone, not {values['host']!r}; the port goes to --port.")
+    if values["uds"] and Path(values["uds"]).exists() and not Path(values["uds"]).is_socket():
+        raise InputError(f"--uds {values['uds']} is there and is no socket; choose a path that is free.")
     names = ("host", "port", "uds", "ssl_keyfile", "ssl_certfile", "ssl_ca_certs")
     return Listen(**{name: values[name] for name in names}, ssl_cert_reqs=int(values["ssl_cert_reqs"]))
+
+
+def _is_ipv6(host: str) -> bool:
+    try:
+        ipaddress.IPv6Address(host)
+    except ValueError:
+        return False
+    return True
 
 
 def _load(values: Mapping[str, Any], environment: Mapping[str, str]) -> "LLM":
@@ -220,10 +233,18 @@ def _api_keys(values: Mapping[str, Any], environment: Mapping[str, str]) -> tupl
         if not found:
             raise InputError(f"--api-key-file {values['api_key_file']} holds no key.")
         keys += found
-    return tuple(keys or filter(None, [environment.get("VLLM_API_KEY")]))
+    keys = keys or [environment[name] for name in ("JAXEMBED_API_KEY", "VLLM_API_KEY") if name in environment]
+    # A deployment whose secret came out empty means to be guarded; serving everybody would be the opposite.
+    if not all(key.strip() for key in keys):
+        raise InputError("an API key is empty; give a key, or leave out --api-key, JAXEMBED_API_KEY and VLLM_API_KEY.")
+    if not keys and environment.get("JAXEMBED_API_KEY_FILE") == "":
+        raise InputError("JAXEMBED_API_KEY_FILE is set but empty; name a file with keys, or unset it.")
+    return tuple(keys)
 
 
 def _template(given: str | None) -> str | None:
+    if given == "":
+        raise InputError("--chat-template is empty; give a file or Jinja itself.")
     if given is None or "{{" in given or "{%" in given:
         return given
     return _text(given, "--chat-template")

@@ -19,6 +19,7 @@ from jaxembed.server.schemas.common import ModelRequest, usage
 from jaxembed.server.schemas.scoring import RerankRequest, RerankResponse, ScoreRequest, ScoreResponse
 from jaxembed.server.schemas.tei import Rank
 from jaxembed.server.service import Service
+from jaxembed.similarity import scorer
 
 _PAIRS = (("queries", "documents"), ("queries", "items"), ("data_1", "data_2"), ("text_1", "text_2"))
 
@@ -102,8 +103,8 @@ async def _scores(
     vectors = await service.vectors([*ones, *others], service.task, body.priority, lambda: gone(request))
     pairs = [(0 if len(ones) == 1 else index, len(ones) + index) for index in range(len(others))]
     both = [*ones, *others]
-    similarity = _late_interaction if service.task == "token_embed" else _cosine
-    found = [similarity(vectors[a], vectors[b]) for a, b in pairs]
+    compare = scorer(service.task)
+    found = [compare(vectors[a], vectors[b]) for a, b in pairs]
     return found, sum(len(both[a].ids) + len(both[b].ids) for a, b in pairs)
 
 
@@ -136,13 +137,3 @@ def _text(value: Any, name: str) -> str:
     if not isinstance(text, str):
         raise HttpError(400, f"{name} must hold texts, or objects with 'content' or 'text'.", param=name)
     return text
-
-
-def _cosine(a: np.ndarray, b: np.ndarray) -> float:
-    norms = max(float(np.linalg.norm(a)), 1e-12) * max(float(np.linalg.norm(b)), 1e-12)
-    return float(a @ b) / norms
-
-
-def _late_interaction(query: np.ndarray, document: np.ndarray) -> float:
-    """For each token of the query the best dot product with a token of the document, summed."""
-    return float((query @ document.T).max(axis=1).sum())

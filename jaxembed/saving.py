@@ -1,0 +1,42 @@
+"""Saving a model as sentence-transformers does: the checkpoint's files, with what the user set written into them."""
+
+import json
+import os
+import shutil
+import uuid
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from jaxembed.errors import InputError
+from jaxembed.files import read_json
+
+SETTINGS = "config_sentence_transformers.json"
+
+
+def save(source: Path, target: Path, changes: Mapping[str, Mapping[str, Any]]) -> None:
+    """Copies the folder `source` to `target`, which may be the same, and merges `changes` into its JSON files by name.
+
+    Raises `InputError` for a target inside the source, and where it cannot be written.
+    """
+    here, there = source.resolve(), target.resolve()
+    if here in there.parents:
+        raise InputError(f"{target} lies inside the folder of the model; save it elsewhere.")
+    try:
+        if here != there:
+            shutil.copytree(source, target, dirs_exist_ok=True)
+        for name, values in changes.items():
+            _merge(target / name, values)
+    except OSError as error:
+        raise InputError(f"the model cannot be saved to {target}: {error.strerror or error}.") from None
+
+
+def _merge(path: Path, values: Mapping[str, Any]) -> None:
+    """Replaces the file instead of writing into it: in a hub's cache it is a link to what other revisions share."""
+    text = json.dumps({**(read_json(path) or {}), **values}, indent=2, ensure_ascii=False)
+    partial = path.with_name(f"{path.name}.{uuid.uuid4().hex[:12]}.partial")
+    try:
+        partial.write_text(text + "\n", encoding="utf-8")
+        os.replace(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)
