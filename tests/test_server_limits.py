@@ -45,6 +45,7 @@ def post(client, path: str, body) -> tuple[int, str]:
         ("/v1/embeddings", {"input": ["a"] * MANY}, 400),
         ("/v1/embeddings", {"input": [1] * (2 << 20)}, 400),
         ("/detokenize", {"tokens": [100] * (2 << 20)}, 400),
+        ("/detokenize", {"tokens": [100] * 1_000_000}, 400),
         ("/tokenize", {"prompt": "a " * 6_000_000}, 400),
         ("/tokenize", {"nothing": [{"a": "b"}] * 2000}, 400),
     ],

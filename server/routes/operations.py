@@ -142,8 +142,7 @@ def card(service: Service, name: str) -> dict[str, Any]:
 
 def detokenize(service: Service, tokens: list[int]) -> Response:
     """Answers `/detokenize`."""
-    service.check_vocabulary(tokens)
-    return json_response({"prompt": service.tokenizer.decode(tokens)})
+    return json_response({"prompt": service.decode(tokens)})
 
 
 def tokenize(service: Service, body: TokenizeRequest) -> Response:

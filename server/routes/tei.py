@@ -111,9 +111,7 @@ async def similarity(service: Service, request: Request, body: SimilarityRequest
 def decode(service: Service, body: DecodeRequest) -> Response:
     """Answers `/decode`."""
     many: Sequence[Any] = body.ids if body.ids and isinstance(body.ids[0], list) else [body.ids]
-    for ids in many:
-        service.check_vocabulary(ids)
-    return json_response([service.tokenizer.decode(ids, skip_special_tokens=body.skip_special_tokens) for ids in many])
+    return json_response([service.decode(ids, skip_special_tokens=body.skip_special_tokens) for ids in many])
 
 
 async def dispatch(service: Service, request: Request, value: dict[str, Any]) -> Response:
