@@ -15,7 +15,7 @@ from starlette.responses import Response
 
 from jaxembed import __version__
 from jaxembed.errors import JaxEmbedError
-from jaxembed.server.errors import Problem, face_of
+from jaxembed.server.errors import Problem, face_of, path_of
 from jaxembed.server.gate import Gate
 from jaxembed.server.metrics import Metrics
 from jaxembed.server.routes import cohere, openai, operations, pages, scoring, tei
@@ -46,7 +46,6 @@ def create_app(service: Service, *, tracing: Tracing | None = None) -> FastAPI:
         title="jaxembed",
         version=__version__,
         lifespan=lifespan,
-        root_path=settings.root_path,
         openapi_url="/openapi.json" if settings.docs else None,
     )
     app.state.service, app.state.bodies = service, {}
@@ -57,7 +56,9 @@ def create_app(service: Service, *, tracing: Tracing | None = None) -> FastAPI:
     pages.add_routes(app)
     for kind in (JaxEmbedError, ValidationError, HTTPException, OverflowError):
         app.add_exception_handler(kind, _answer)
+    app.add_middleware(Gate, settings=settings, metrics=metrics, tracing=tracing)
     if settings.allowed_origins:
+        # Outside the gate: a page may read why it was refused.
         app.add_middleware(
             CORSMiddleware,
             allow_origins=list(settings.allowed_origins),
@@ -65,7 +66,6 @@ def create_app(service: Service, *, tracing: Tracing | None = None) -> FastAPI:
             allow_headers=list(settings.allowed_headers),
             allow_credentials=settings.allow_credentials,
         )
-    app.add_middleware(Gate, settings=settings, metrics=metrics, tracing=tracing)
     app.openapi = lambda: _openapi(app)  # type: ignore[method-assign]
     return app
 
@@ -73,7 +73,7 @@ def create_app(service: Service, *, tracing: Tracing | None = None) -> FastAPI:
 async def _answer(request: Request, error: Exception) -> Response:
     if isinstance(error, OverflowError):
         error = HTTPException(400, "a number in the request is too large.")
-    return Problem.of(error).response(face_of(request.url.path))
+    return Problem.of(error).response(face_of(path_of(request.scope)))
 
 
 def _openapi(app: FastAPI) -> dict[str, Any]:

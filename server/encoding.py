@@ -3,13 +3,13 @@
 import base64
 import json
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from typing import Any, Literal
 
 import ml_dtypes
 import numpy as np
 import orjson
-from starlette.responses import Response
+from starlette.responses import Response, StreamingResponse
 
 from jaxembed.errors import InputError
 
@@ -24,6 +24,12 @@ _DTYPES: dict[str, Any] = {
     "fp8_e4m3": ml_dtypes.float8_e4m3fn,
     "fp8_e5m2": ml_dtypes.float8_e5m2,
 }
+
+# Python's http.client, and with it requests and urllib3, reads lines of up to 65,536 bytes, the header's name included.
+_MOST_HEADER_BYTES = 65_000
+
+# A large answer is handed to the network in parts of this size.
+_PART_BYTES = 1 << 20
 
 # Cohere's int8 and uint8 without a set to calibrate on: unit vectors rarely have a value beyond this many standard deviations,
 # and a unit vector of d dimensions has a standard deviation of about 1 / sqrt(d).
@@ -46,7 +52,56 @@ def to_base64(vector: np.ndarray, dtype: EmbedDtype = "float32", endianness: End
 
 def json_response(body: Any) -> Response:
     """Returns a JSON answer; float32 arrays in it are written with the fewest digits that read back the same."""
-    return Response(orjson.dumps(body, option=orjson.OPT_SERIALIZE_NUMPY), media_type="application/json")
+    return Response(_dumps(body), media_type="application/json")
+
+
+def large_json_response(body: Any) -> Response:
+    """Returns the same answer, written a vector at a time, so that the event loop goes on while a thread does this."""
+    parts: list[bytes] = []
+    group: list[bytes] = []
+    size = 0
+    for piece in _pieces(body):
+        group.append(piece)
+        size += len(piece)
+        if size > _PART_BYTES:
+            parts.append(b"".join(group))
+            group, size = [], 0
+    parts.append(b"".join(group))
+
+    async def stream() -> AsyncIterator[bytes]:
+        for part in parts:
+            yield part
+
+    length = str(sum(map(len, parts)))
+    return StreamingResponse(stream(), headers={"content-length": length}, media_type="application/json")
+
+
+def _pieces(value: Any) -> Iterator[bytes]:
+    if isinstance(value, dict):
+        yield b"{"
+        for index, (key, each) in enumerate(value.items()):
+            yield (b"," if index else b"") + _dumps(key) + b":"
+            yield from _pieces(each)
+        yield b"}"
+    elif _has_parts(value):
+        yield b"["
+        for index, each in enumerate(value):
+            if index:
+                yield b","
+            yield from _pieces(each)
+        yield b"]"
+    else:
+        yield _dumps(value)
+
+
+def _has_parts(value: Any) -> bool:
+    if isinstance(value, np.ndarray):
+        return value.ndim > 1
+    return isinstance(value, list) and len(value) > 0 and isinstance(value[0], list | dict | np.ndarray | orjson.Fragment)
+
+
+def _dumps(value: Any) -> bytes:
+    return orjson.dumps(value, option=orjson.OPT_SERIALIZE_NUMPY)
 
 
 def vectors_response(
@@ -59,11 +114,13 @@ def vectors_response(
     encoding: EncodingFormat,
     dtype: EmbedDtype,
     endianness: Endianness,
+    in_thread: bool = False,
 ) -> Response:
     """Returns vectors as OpenAI and vLLM do.
 
-    head: what comes before "data". name, field: the items' "object" and the key of their vector. bytes puts the numbers of all
-    vectors behind each other and describes them in the header `metadata`; bytes_only leaves the description out.
+    in_thread: whether others want to run meanwhile. head: what comes before "data". name, field: the items' "object" and the
+    key of their vector. bytes puts the numbers of all vectors behind each other and describes them in the header `metadata`;
+    bytes_only leaves the description out.
     """
     if encoding in ("bytes", "bytes_only"):
         return _raw(head, vectors, usage, with_metadata=encoding == "bytes", dtype=dtype, endianness=endianness)
@@ -71,7 +128,7 @@ def vectors_response(
     if encoding == "base64":
         values = [to_base64(vector, dtype, endianness) for vector in vectors]
     data = [{"index": index, "object": name, field: value} for index, value in enumerate(values)]
-    return json_response({**head, "data": data, "usage": usage})
+    return (large_json_response if in_thread else json_response)({**head, "data": data, "usage": usage})
 
 
 def _raw(
@@ -93,7 +150,13 @@ def _raw(
             start += len(part)
         known = {key: head[key] for key in ("id", "created", "model") if key in head}
         # A header is latin-1, an id may be anything.
-        headers["metadata"] = json.dumps({**known, "data": data, "usage": usage}, separators=(",", ":"))
+        described = json.dumps({**known, "data": data, "usage": usage}, separators=(",", ":"))
+        if len(described) > _MOST_HEADER_BYTES:
+            raise InputError(
+                f"The description of {len(parts)} vectors takes {len(described)} bytes, and a header may have "
+                f"{_MOST_HEADER_BYTES}. Send fewer texts, or ask for encoding_format bytes_only, which leaves it out."
+            )
+        headers["metadata"] = described
     return Response(b"".join(parts), headers=headers, media_type="application/octet-stream")
 
 

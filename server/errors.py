@@ -2,12 +2,14 @@
 
 import math
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any, Literal
 
 import orjson
 from pydantic import ValidationError
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
+from starlette.types import Scope
 
 from jaxembed.errors import InputError, JaxEmbedError, OverloadedError, RefusedError
 
@@ -19,6 +21,7 @@ _TYPES = {
     403: "PermissionDeniedError",
     404: "NotFoundError",
     405: "MethodNotAllowedError",
+    408: "RequestTimeoutError",
     413: "RequestTooLargeError",
     415: "UnsupportedMediaTypeError",
     429: "RateLimitError",
@@ -28,10 +31,18 @@ _TYPES = {
     503: "ServiceUnavailableError",
 }
 # text-embeddings-inference's words for the same, and its status for bad input.
-_TEI = {400: "Empty", 422: "Validation", 413: "Validation", 429: "Overloaded", 424: "Backend", 503: "Unhealthy"}
+_TEI = {
+    400: "Empty",
+    422: "Validation",
+    408: "Validation",
+    413: "Validation",
+    429: "Overloaded",
+    424: "Backend",
+    503: "Unhealthy",
+}
 
-# Of a wrong body, this many errors are shown, and so many characters of each wrong value.
-_SHOWN_ERRORS, _SHOWN_CHARACTERS = 10, 200
+# Of a wrong body, this many errors are shown, and so many characters of each wrong value, which has that many parts at most.
+_SHOWN_ERRORS, _SHOWN_CHARACTERS, _SHOWN_ITEMS = 10, 200, 20
 
 
 class HttpError(JaxEmbedError):
@@ -58,7 +69,9 @@ class Problem:
         if isinstance(error, ValidationError):
             return cls(400, *_validation(error))
         if isinstance(error, HttpError):
-            return cls(error.status, str(error), error.kind or _TYPES[error.status], error.param)
+            # The rest of a body that stopped coming would be taken for the next request.
+            close = {"Connection": "close"} if error.status == 408 else {}
+            return cls(error.status, str(error), error.kind or _TYPES[error.status], error.param, close)
         if isinstance(error, RefusedError):
             status = 429 if isinstance(error, OverloadedError) else 503
             retry = {"Retry-After": str(max(1, math.ceil(error.retry_after_seconds)))}
@@ -86,6 +99,13 @@ class Problem:
         return {"object": "error", **flat, "error": flat}
 
 
+def path_of(scope: Scope) -> str:
+    """Returns the path that routes are looked up by: without the prefix that a proxy shows the server under."""
+    path, prefix = scope["path"], scope.get("root_path", "")
+    # As Starlette's router has it: a prefix ends where a part of the path does.
+    return path[len(prefix) :] if path.startswith(prefix) and path[len(prefix) : len(prefix) + 1] in ("", "/") else path
+
+
 def face_of(path: str) -> Face:
     """Returns whose clients call a path."""
     if path in ("/v2/embed", "/v1/embed"):
@@ -94,7 +114,8 @@ def face_of(path: str) -> Face:
 
 
 def _param(message: str) -> str | None:
-    return "dimensions" if "matryoshka dimensions" in message or message.startswith("Dimensions must") else None
+    about = "matryoshka dimensions" in message or "support matryoshka" in message or message.startswith("Dimensions must")
+    return "dimensions" if about else None
 
 
 def _validation(error: ValidationError) -> tuple[str, str, str | None]:
@@ -110,5 +131,20 @@ def _validation(error: ValidationError) -> tuple[str, str, str | None]:
 
 
 def _short(value: Any) -> Any:
+    value = _pruned(value)
     text = repr(value)
     return value if len(text) <= _SHOWN_CHARACTERS else text[:_SHOWN_CHARACTERS] + "..."
+
+
+def _pruned(value: Any, depth: int = 3) -> Any:
+    """Returns the beginning of a value, because writing a large one down takes seconds."""
+    if isinstance(value, str):
+        return value[: _SHOWN_CHARACTERS + 1]
+    if not isinstance(value, list | dict) or not value:
+        return value
+    if depth == 0:
+        return "..."
+    if isinstance(value, list):
+        return [_pruned(each, depth - 1) for each in value[:_SHOWN_ITEMS]]
+    first = islice(value.items(), _SHOWN_ITEMS)
+    return {_pruned(key, depth - 1): _pruned(each, depth - 1) for key, each in first}

@@ -11,7 +11,7 @@ from typing import Any
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from jaxembed.errors import OverloadedError
-from jaxembed.server.errors import HttpError, Problem, face_of
+from jaxembed.server.errors import HttpError, Problem, face_of, path_of
 from jaxembed.server.metrics import Metrics
 from jaxembed.server.routes import pages
 from jaxembed.server.settings import Settings
@@ -29,7 +29,9 @@ class Gate:
 
     def __init__(self, app: ASGIApp, *, settings: Settings, metrics: Metrics, tracing: Tracing | None = None) -> None:
         self._app, self._settings, self._metrics, self._tracing = app, settings, metrics, tracing
-        self._keys = [_digest(key.encode()) for key in settings.api_keys]
+        # A key that is empty opens nothing, and does not leave the door open either.
+        self._guarded = bool(settings.api_keys)
+        self._keys = [_digest(key.encode()) for key in settings.api_keys if key.strip()]
         self._open_bytes = 0
         self._public = PUBLIC if settings.guard_metrics else (*PUBLIC, "/metrics")
 
@@ -51,38 +53,50 @@ class Gate:
                     message["headers"] = [*message.get("headers", ()), (b"x-request-id", request_id)]
             await send(message)
 
-        size = _length(headers)
-        self._open_bytes += size
+        size = 0
+
+        async def take() -> Message:
+            # What has arrived is counted, not what was announced: promises take no room, and chunks announce nothing.
+            nonlocal size
+            message = await receive()
+            if message["type"] == "http.request":
+                arrived = len(message.get("body", b""))
+                size += arrived
+                self._open_bytes += arrived
+                if self._open_bytes > self._settings.max_open_bytes:
+                    raise OverloadedError("The server is overloaded: too many large requests are open.")
+            return message
+
         try:
             problem = self._refusal(scope, headers)
             if problem is None and self._tracing is None:
-                await self._app(scope, receive, answer)
+                await self._app(scope, take, answer)
             elif problem is None and self._tracing is not None:
                 with self._tracing.request(scope["method"], scope["path"], headers) as span:
-                    await self._app(scope, receive, answer)
+                    await self._app(scope, take, answer)
                     route = getattr(scope.get("route"), "path", "other")
                     span.set_attributes({"http.route": route, "http.response.status_code": status})
             elif problem is not None:
-                await problem.response(face_of(scope["path"]))(scope, receive, answer)
+                await problem.response(face_of(path_of(scope)))(scope, receive, answer)
         except Exception as error:
             logger.exception("request %s to %s failed", request_id.decode("latin-1"), scope["path"])
             if status:  # the answer has begun: closing the connection is all that is left
                 raise
-            await Problem.of(error).response(face_of(scope["path"]))(scope, receive, answer)
+            await Problem.of(error).response(face_of(path_of(scope)))(scope, receive, answer)
         finally:
             self._open_bytes -= size
             self._record(scope, request_id, status or 499, time.perf_counter() - begin)
 
     def _refusal(self, scope: Scope, headers: MutableMapping[bytes, bytes]) -> Problem | None:
         """Why a request goes no further, None if it may."""
-        path = scope["path"].removeprefix(scope.get("root_path", "")) or "/"
-        looking = path in self._public and (scope["method"] == "GET" or path == "/ping")
-        if self._keys and not looking and scope["method"] != "OPTIONS" and not self._has_key(headers):
+        path = path_of(scope) or "/"
+        looking = path in self._public and (scope["method"] in ("GET", "HEAD") or path == "/ping")
+        if self._guarded and not looking and scope["method"] != "OPTIONS" and not self._has_key(headers):
             return Problem(401, "Unauthorized", "AuthenticationError", None, {"WWW-Authenticate": "Bearer"})
         if _length(headers) > self._settings.max_body_bytes:
             message = f"The body has {_length(headers)} bytes and may have {self._settings.max_body_bytes}."
             return Problem.of(HttpError(413, message))
-        if self._open_bytes > self._settings.max_open_bytes and _length(headers):
+        if _length(headers) and self._open_bytes + _length(headers) > self._settings.max_open_bytes:
             return Problem.of(OverloadedError("The server is overloaded: too many large requests are open."))
         return None
 
@@ -91,7 +105,7 @@ class Gate:
         digest = _digest(key.strip())
         # Every key is compared, so that time says nothing about which one was near.
         matches = [hmac.compare_digest(digest, known) for known in self._keys]
-        return scheme.lower() == b"bearer" and any(matches)
+        return scheme.lower() == b"bearer" and bool(key.strip()) and any(matches)
 
     def _record(self, scope: Scope, request_id: bytes, status: int, seconds: float) -> None:
         route: Any = scope.get("route")
@@ -100,13 +114,19 @@ class Gate:
             client = scope.get("client")
             access.info(
                 '%s "%s %s" %d %.1f ms %s',
-                client[0] if client else "-",
+                _printable(str(client[0])) if client else "-",
                 scope["method"],
-                scope["path"].encode("unicode_escape").decode(),
+                _printable(scope["path"]),
                 status,
                 seconds * 1000,
-                request_id.decode("latin-1").encode("unicode_escape").decode(),
+                _printable(request_id.decode("latin-1")),
             )
+
+
+def _printable(text: str) -> str:
+    """Returns text from outside as one word that cannot end its field of a log line, nor the line."""
+    escaped = text.encode("unicode_escape").decode()
+    return escaped.replace('"', "\\x22").replace(" ", "\\x20")
 
 
 def _digest(key: bytes) -> bytes:

@@ -5,14 +5,15 @@ from collections.abc import Callable, Coroutine
 from enum import Enum
 from typing import Any
 
-import orjson
 from fastapi import FastAPI
 from pydantic import BaseModel
 from starlette.requests import Request
 from starlette.responses import Response
 
+from jaxembed.server import bodies
 from jaxembed.server.errors import HttpError, face_of
 from jaxembed.server.schemas.common import CohereError, ErrorResponse, TeiError
+from jaxembed.server.service import Service
 
 Handler = Callable[[Request], Coroutine[Any, Any, Response]]
 
@@ -20,6 +21,7 @@ _MEANINGS = {
     400: "the request cannot be served as it is",
     401: "no valid key",
     404: "no such model",
+    408: "the body stopped coming",
     413: "the body is too large",
     415: "the body is not JSON",
     422: "the request cannot be served as it is",
@@ -71,8 +73,13 @@ def add_route(
         )
 
 
-async def read_json(request: Request) -> Any:
-    """Returns the parsed body. Raises `HttpError` 415, 413 or 400."""
+async def read[M: BaseModel](request: Request, model: type[M]) -> M:
+    """Returns the body as a `model`. Raises `HttpError`, and pydantic's error, for a body that is none."""
+    return await checked(request, model, await read_object(request))
+
+
+async def read_object(request: Request) -> dict[str, Any]:
+    """Returns the body, a JSON object. Raises `HttpError` 415, 413, 408, 400 or 499."""
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind != "application/json" and not (kind.startswith("application/") and kind.endswith("+json")):
         raise HttpError(
@@ -80,24 +87,22 @@ async def read_json(request: Request) -> Any:
             "Unsupported Media Type: Only 'application/json' is allowed; the request says "
             f"{kind[:80] or 'nothing'!r}. Send the header Content-Type: application/json.",
         )
-    body = await _body(request, request.app.state.service.settings.max_body_bytes)
-    try:
-        return orjson.loads(body)
-    except orjson.JSONDecodeError as error:
-        raise HttpError(400, f"The body is not valid JSON: {error}.") from None
+    settings = request.app.state.service.settings
+    body = await bodies.receive(request, settings)
+    request.state.body_bytes = len(body)
+    return await aside(request, bodies.parse, body, settings)
 
 
-async def read[M: BaseModel](request: Request, model: type[M]) -> M:
-    """Returns the body as a `model`. Raises `HttpError`, and pydantic's error, for a body that is none."""
-    return model.model_validate(await read_object(request))
+async def checked[M: BaseModel](request: Request, model: type[M], value: dict[str, Any]) -> M:
+    """Returns a parsed body as a `model`. Raises pydantic's error."""
+    return await aside(request, model.model_validate, value)
 
 
-async def read_object(request: Request) -> dict[str, Any]:
-    """Returns the body, a JSON object. Raises `HttpError` for anything else."""
-    value = await read_json(request)
-    if not isinstance(value, dict):
-        raise HttpError(400, f"The body must be a JSON object, not {_json_name(value)}.")
-    return value
+async def aside[**P, R](request: Request, work: Callable[P, R], *arguments: P.args, **options: P.kwargs) -> R:
+    """Returns what `work` makes of a body that has been read: in a thread if the body is large, so that others go on."""
+    service: Service = request.app.state.service
+    large = request.state.body_bytes > bodies.INLINE_BYTES
+    return await service.off_loop(large, work, *arguments, **options)
 
 
 async def gone(request: Request) -> None:
@@ -110,21 +115,3 @@ def new_id(request: Request, prefix: str, body_id: str | None = None) -> str:
     """Returns the id of an answer: from the body, the header `X-Request-Id`, or new."""
     given = body_id or request.headers.get("x-request-id")
     return f"{prefix}-{given[:200] if given else uuid.uuid4().hex}"
-
-
-async def _body(request: Request, limit: int) -> bytes:
-    length = request.headers.get("content-length", "")
-    if length.isdigit() and int(length) > limit:
-        raise HttpError(413, f"The body has {length} bytes and may have {limit}.")
-    chunks, size = [], 0
-    async for chunk in request.stream():
-        size += len(chunk)
-        if size > limit:
-            raise HttpError(413, f"The body may have {limit} bytes and has more.")
-        chunks.append(chunk)
-    return chunks[0] if len(chunks) == 1 else b"".join(chunks)
-
-
-def _json_name(value: Any) -> str:
-    names = {list: "an array", str: "a string", bool: "a boolean", int: "a number", float: "a number", type(None): "null"}
-    return names.get(type(value), "something else")

@@ -40,11 +40,15 @@ Say = Callable[[str], None]
 
 @dataclass(frozen=True, kw_only=True)
 class Listen:
-    """Where the server listens. uds: path of a Unix socket, instead of host and port."""
+    """Where the server listens. uds: path of a Unix socket, instead of host and port.
+
+    forwarded_allow_ips: proxies whose word on the client's address is taken, separated by commas; None for no one's.
+    """
 
     host: str = "127.0.0.1"
     port: int = 8000
     uds: str | None = None
+    forwarded_allow_ips: str | None = None
     ssl_keyfile: str | None = None
     ssl_certfile: str | None = None
     ssl_ca_certs: str | None = None
@@ -148,6 +152,8 @@ def _run(service: Service, listen: Listen, taken: socket.socket, begin: float, s
         log_config=None,
         access_log=False,
         server_header=False,
+        proxy_headers=listen.forwarded_allow_ips is not None,
+        forwarded_allow_ips=listen.forwarded_allow_ips,
         lifespan="on",
         timeout_graceful_shutdown=int(service.settings.drain_seconds + _LAST_WORDS_SECONDS),
         ssl_keyfile=listen.ssl_keyfile,

@@ -10,6 +10,7 @@ import time
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -35,6 +36,10 @@ _CHARACTERS_PER_TOKEN = 8
 _MOST_CHARACTERS_PER_TOKEN, _FREE_CHARACTERS = 100, 100_000
 # Tokenized at once: an encoding takes some hundred bytes a token until it is checked.
 _CHUNK_CHARACTERS = 1 << 20
+# Token ids that are made a text again in one go, at least.
+_MOST_DECODED = 100_000
+# Answers of up to so many numbers are written where they are, in some milliseconds.
+_INLINE_VALUES = 1 << 16
 # Requests that take longer than this are worth a task that notices when the client hangs up.
 _WATCH_AFTER_SECONDS = 0.05
 
@@ -55,6 +60,11 @@ class Answer:
     def tokens(self) -> int:
         """Tokens of all prompts."""
         return sum(self.lengths)
+
+    @property
+    def is_large(self) -> bool:
+        """Whether it is better written off the event loop."""
+        return sum(result.size for result in self.results) > _INLINE_VALUES
 
 
 class Service:
@@ -123,11 +133,27 @@ class Service:
         if count > self.settings.max_items:
             raise HttpError(400, f"{field} list length {count} exceeds the limit of {self.settings.max_items}.", param=field)
 
-    def check_vocabulary(self, ids: Sequence[int]) -> None:
-        """Raises a 400 for an id that the tokenizer does not have."""
-        wrong = next((id_ for id_ in ids if not 0 <= id_ < self.tokenizer.vocab_size), None)
-        if wrong is not None:
-            raise HttpError(400, f"Token id {wrong} is out of vocabulary", param="tokens")
+    def check_answer(self, values: int, what: str) -> None:
+        """Raises a 400 for an answer of more numbers than one may hold. what: says what they are the numbers of."""
+        most = self.settings.max_answer_values
+        if values > most:
+            raise HttpError(
+                400,
+                f"The answer would hold {values} numbers for {what} and may hold {most} (--max-answer-values). "
+                "Send fewer or shorter texts in one request.",
+            )
+
+    def decode(self, ids: Sequence[int], *, skip_special_tokens: bool = False) -> str:
+        """Returns the text of ids. Raises a 400 for an id that the tokenizer does not have, and for too many."""
+        # The tokenizer holds the interpreter meanwhile: 0.7 s for a million ids.
+        most = max(self.max_length, _MOST_DECODED)
+        if len(ids) > most:
+            raise HttpError(400, f"{len(ids)} token ids are too many for one text, which may have {most}.", param="tokens")
+        found = np.asarray(ids, np.int64)
+        wrong = found[(found < 0) | (found >= self.tokenizer.vocab_size)]
+        if wrong.size:
+            raise HttpError(400, f"Token id {wrong[0]} is out of vocabulary", param="tokens")
+        return self.tokenizer.decode(ids, skip_special_tokens=skip_special_tokens)
 
     def check_ids(self, prompts: Sequence[Prompt], agent: str) -> None:
         """Refuses token ids where they are switched off, and warns once of clients that send another tokenizer's."""
@@ -197,7 +223,13 @@ class Service:
         options: vLLM's `tokenization_kwargs`. prefix: put before prompts that are texts. max_tokens: longer texts are an error.
         priority: below 0 first, above 0 later, 0 by size. gone: see `Gone`. Raises what the engine and the scheduler raise.
         """
+        width = params.dimensions or self.model.width
+        if task == "embed":
+            self.check_answer(len(prompts) * width, f"{len(prompts)} texts of {width} dimensions")
         texts = await self.texts(prompts, params, task=task, options=options, prefix=prefix, max_tokens=max_tokens)
+        if task != "embed":
+            tokens = sum(len(text.ids) for text in texts)
+            self.check_answer(tokens * width, f"{tokens} tokens of {width} dimensions")
         results = await self.vectors(texts, task, priority, gone)
         return Answer(results, [len(text.ids) for text in texts])
 
@@ -216,17 +248,26 @@ class Service:
         tokenization = Tokenization.read(options, max_length=self.max_length)
         size = sum(map(len, prompts))
         self.scheduler.admit(size // _CHARACTERS_PER_TOKEN)
-        return await self._off_loop(size, self._tokenize, prompts, resolved, tokenization, prefix, max_tokens)
+        large = size > INLINE_CHARACTERS
+        return await self.off_loop(large, self._tokenize, prompts, resolved, tokenization, prefix, max_tokens)
 
-    async def encode(self, prompts: Sequence[Prompt], tokenization: Tokenization) -> list[np.ndarray]:
-        """Returns token ids, unchecked."""
-        return await self._off_loop(sum(map(len, prompts)), tokenization.encode, self.tokenizer, prompts)
+    def encode(self, prompts: Sequence[Prompt], tokenization: Tokenization, *, values_per_token: int) -> list[np.ndarray]:
+        """Returns token ids, unchecked, of texts no longer than those that are embedded. Raises as `check_answer` does."""
+        found: list[np.ndarray] = []
+        tokens = 0
+        for chunk in _chunks([self._bounded(prompt, "", tokenization) for prompt in prompts]):
+            encoded = tokenization.encode(self.tokenizer, chunk)
+            tokens += sum(map(len, encoded))
+            self.check_answer(tokens * values_per_token, f"{tokens} tokens")
+            found += encoded
+        return found
 
-    async def _off_loop[R](self, size: int, work: Callable[..., R], *arguments: Any) -> R:
-        if size <= INLINE_CHARACTERS:
-            return work(*arguments)
+    async def off_loop[**P, R](self, large: bool, work: Callable[P, R], *arguments: P.args, **options: P.kwargs) -> R:
+        """Returns what `work` does: in a thread if it is large, here if a hop would cost more."""
+        if not large:
+            return work(*arguments, **options)
         assert self._loop is not None
-        return await self._loop.run_in_executor(self._pool, work, *arguments)
+        return await self._loop.run_in_executor(self._pool, partial(work, *arguments, **options))
 
     def _tokenize(
         self,

@@ -13,8 +13,10 @@ class Settings:
     """Everything that the server itself needs to know; what concerns the model is the engine's.
 
     served_model_names: names that requests may use, the first is shown. max_items: texts in one request. max_body_bytes: of
-    one request, max_open_bytes: of all together. max_queue_tokens, max_wait_seconds: what the queue takes on.
-    request_timeout_seconds: the deadline of a request. drain_seconds: how long shutting down waits for open requests.
+    one request, max_open_bytes: received of all together. max_request_values: JSON values in one body. max_answer_values:
+    numbers in the vectors of one answer. max_queue_tokens, max_wait_seconds: what the queue takes on.
+    request_timeout_seconds: the deadline of a request, and of its body. body_timeout_seconds: how long the next part of a body
+    may take. drain_seconds: how long shutting down waits for open requests.
     stall_seconds: a device that is silent for so long counts as dead. token_ids: whether requests may carry ids.
     otlp_traces_endpoint: where spans are sent, None for nowhere.
     """
@@ -29,9 +31,12 @@ class Settings:
     max_items: int = 2048
     max_body_bytes: int = 64 * MIB
     max_open_bytes: int = 512 * MIB
+    max_request_values: int = 1 << 20
+    max_answer_values: int = 1 << 24
     max_queue_tokens: int = 1 << 20
     max_wait_seconds: float = 30.0
     request_timeout_seconds: float = 120.0
+    body_timeout_seconds: float = 10.0
     drain_seconds: float = 30.0
     stall_seconds: float = 120.0
     cohere_input_type: Literal["strict", "lenient"] = "strict"

@@ -153,7 +153,7 @@ def test_dimensions_need_a_matryoshka_model(client, matryoshka, vectors):
         "message": f'Model "{name}" does not support matryoshka representation, '
         "changing output dimensions will lead to poor results.",
         "type": "BadRequestError",
-        "param": None,
+        "param": "dimensions",
         "code": 400,
     }
     assert answer.status_code == 400

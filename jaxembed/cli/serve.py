@@ -64,6 +64,7 @@ NETWORK = [
     Flag("host", "the address to listen on; 0.0.0.0 for all", default="127.0.0.1"),
     Flag("port", "the port to listen on", int, 8000),
     Flag("uds", "a Unix socket to listen on instead", metavar="PATH"),
+    Flag("forwarded-allow-ips", "proxies whose X-Forwarded-For is believed; none by default", metavar="IPS"),
     Flag("root-path", "the path under which a proxy shows the server", default=""),
     Flag("ssl-keyfile", "TLS: the key", metavar="FILE"),
     Flag("ssl-certfile", "TLS: the certificate", metavar="FILE"),
@@ -86,10 +87,13 @@ NETWORK = [
 LIMITS = [
     Flag("max-items", "texts in one request", positive, 2048, metavar="N"),
     Flag("max-body-mib", "of one request", positive, 64, metavar="MIB"),
-    Flag("max-open-mib", "of all open requests together", positive, 512, metavar="MIB"),
+    Flag("max-open-mib", "received of all open requests together", positive, 512, metavar="MIB"),
+    Flag("max-request-values", "JSON values in one body", positive, 1 << 20, metavar="N"),
+    Flag("max-answer-values", "numbers in the vectors of one answer", positive, 1 << 24, metavar="N"),
     Flag("max-queue-tokens", "tokens that may wait", positive, 1 << 20, metavar="N"),
     Flag("max-wait-seconds", "a longer predicted wait is refused with 429", seconds, 30.0, metavar="S"),
     Flag("request-timeout-seconds", "the deadline of a request", seconds, 120.0, metavar="S"),
+    Flag("body-timeout-seconds", "how long the next part of a body may take", seconds, 10.0, metavar="S"),
     Flag("drain-seconds", "how long open requests are waited for at the end", seconds, 30.0, metavar="S"),
     Flag("stall-seconds", "a device that is silent for so long counts as dead", seconds, 120.0, metavar="S"),
 ]
@@ -158,9 +162,12 @@ def settings(values: Mapping[str, Any], environment: Mapping[str, str]) -> "Sett
         max_items=values["max_items"],
         max_body_bytes=values["max_body_mib"] * _MIB,
         max_open_bytes=values["max_open_mib"] * _MIB,
+        max_request_values=values["max_request_values"],
+        max_answer_values=values["max_answer_values"],
         max_queue_tokens=values["max_queue_tokens"],
         max_wait_seconds=values["max_wait_seconds"],
         request_timeout_seconds=values["request_timeout_seconds"],
+        body_timeout_seconds=values["body_timeout_seconds"],
         drain_seconds=values["drain_seconds"],
         stall_seconds=values["stall_seconds"],
         cohere_input_type=values["cohere_input_type"],
@@ -187,7 +194,7 @@ def listen(values: Mapping[str, Any]) -> "Listen":
         raise InputError(f"--host takes an address alone, not {values['host']!r}; the port goes to --port.")
     if values["uds"] and Path(values["uds"]).exists() and not Path(values["uds"]).is_socket():
         raise InputError(f"--uds {values['uds']} is there and is no socket; choose a path that is free.")
-    names = ("host", "port", "uds", "ssl_keyfile", "ssl_certfile", "ssl_ca_certs")
+    names = ("host", "port", "uds", "forwarded_allow_ips", "ssl_keyfile", "ssl_certfile", "ssl_ca_certs")
     return Listen(**{name: values[name] for name in names}, ssl_cert_reqs=int(values["ssl_cert_reqs"]))
 
 

@@ -9,9 +9,9 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from jaxembed.config import PoolingParams
-from jaxembed.server.encoding import cohere_embeddings, json_response
+from jaxembed.server.encoding import cohere_embeddings, json_response, large_json_response
 from jaxembed.server.errors import HttpError
-from jaxembed.server.requests import add_route, gone, new_id, read
+from jaxembed.server.requests import add_route, aside, gone, new_id, read
 from jaxembed.server.schemas.cohere import CohereEmbedRequest, CohereEmbedResponse
 from jaxembed.server.service import Service
 
@@ -60,7 +60,7 @@ async def embed(service: Service, request: Request, body: CohereEmbedRequest, *,
     service.check_model(body.model)
     service.check_task("embed", "Embeddings API")
     prompting = prompting_for(service, body.input_type)
-    prompts, prefix = _prompts(service, body, prompting.prefix)
+    prompts, prefix = await aside(request, _prompts, service, body, prompting.prefix)
     limit = min(body.max_tokens or service.max_length, service.max_length)
     cut = body.truncate != "NONE"
     answer = await service.run(
@@ -76,21 +76,24 @@ async def embed(service: Service, request: Request, body: CohereEmbedRequest, *,
         gone=lambda: gone(request),
     )
     by_type = version == "2" or body.embedding_types is not None
-    made = cohere_embeddings(answer.results, body.embedding_types or ["float"])
+    made = await service.off_loop(answer.is_large, cohere_embeddings, answer.results, body.embedding_types or ["float"])
     meta: dict[str, Any] = {
         "api_version": {"version": version},
         "billed_units": {"input_tokens": answer.tokens, "image_tokens": 0},
     }
     if prompting.warning is not None:
         meta["warnings"] = [prompting.warning]
-    return json_response(
+    respond = large_json_response if answer.is_large else json_response
+    return await service.off_loop(
+        answer.is_large,
+        respond,
         {
             "id": new_id(request, "embd"),
             "embeddings": made if by_type else made["float"],
             "texts": body.texts,
             "meta": meta,
             "response_type": "embeddings_by_type" if by_type else "embeddings_floats",
-        }
+        },
     )
 
 

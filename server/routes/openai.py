@@ -3,7 +3,6 @@
 import time
 from typing import Any
 
-import numpy as np
 from fastapi import FastAPI
 from starlette.requests import Request
 from starlette.responses import Response
@@ -12,7 +11,7 @@ from jaxembed.errors import InputError
 from jaxembed.prompts import Prompt, read_prompts
 from jaxembed.server.encoding import vectors_response
 from jaxembed.server.errors import HttpError
-from jaxembed.server.requests import add_route, gone, new_id, read
+from jaxembed.server.requests import add_route, aside, gone, new_id, read
 from jaxembed.server.schemas.common import VectorRequest, usage
 from jaxembed.server.schemas.openai import EmbeddingRequest, EmbeddingResponse, PoolingRequest, PoolingResponse
 from jaxembed.server.service import Answer, Service
@@ -59,7 +58,7 @@ async def embed(service: Service, request: Request, body: EmbeddingRequest) -> R
     name = service.check_model(body.model)
     service.check_task("embed", "Embeddings API")
     answer = await _run(service, request, body, "embed")
-    return _respond(request, body, answer, name, prefix="embd", item="embedding", field="embedding")
+    return await _respond(service, request, body, answer, name, prefix="embd", item="embedding", field="embedding")
 
 
 async def pool(service: Service, request: Request, body: PoolingRequest) -> Response:
@@ -74,11 +73,11 @@ async def pool(service: Service, request: Request, body: PoolingRequest) -> Resp
     if body.dimensions is not None:
         raise HttpError(400, "dimensions is currently not supported", param="dimensions")
     answer = await _run(service, request, body, task)
-    return _respond(request, body, answer, name, prefix="pooling", item="pooling", field="data")
+    return await _respond(service, request, body, answer, name, prefix="pooling", item="pooling", field="data")
 
 
 async def _run(service: Service, request: Request, body: VectorRequest, task: str) -> Answer:
-    prompts, is_chat = prompts_of(service, body)
+    prompts, is_chat = await aside(request, prompts_of, service, body)
     service.check_count("input", len(prompts))
     service.check_ids(prompts, request.headers.get("user-agent", ""))
     special = body.add_special_tokens if body.add_special_tokens is not None else not is_chat
@@ -132,18 +131,21 @@ def _conversations(found: Any) -> list[list[dict[str, Any]]] | None:
     return None
 
 
-def _respond(
-    request: Request, body: VectorRequest, answer: Answer, name: str, *, prefix: str, item: str, field: str
+async def _respond(
+    service: Service, request: Request, body: VectorRequest, answer: Answer, name: str, *, prefix: str, item: str, field: str
 ) -> Response:
-    vectors: list[np.ndarray] = answer.results
+    large = answer.is_large
     head = {"id": new_id(request, prefix, body.request_id), "object": "list", "created": int(time.time()), "model": name}
-    return vectors_response(
+    return await service.off_loop(
+        large,
+        vectors_response,
         head,
-        vectors,
+        answer.results,
         usage(answer.tokens),
         name=item,
         field=field,
         encoding=body.encoding_format,
         dtype=body.embed_dtype,
         endianness=body.endianness,
+        in_thread=large,
     )

@@ -3,6 +3,7 @@
 from enum import Enum
 from typing import Any
 
+import orjson
 from fastapi import FastAPI
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
@@ -10,10 +11,10 @@ from starlette.responses import PlainTextResponse, Response
 from jaxembed import __version__
 from jaxembed.errors import InputError
 from jaxembed.prompts import Tokenization, read_prompts
-from jaxembed.server.encoding import json_response
+from jaxembed.server.encoding import json_response, large_json_response
 from jaxembed.server.errors import HttpError, Problem
 from jaxembed.server.metrics import Metrics
-from jaxembed.server.requests import add_route, read
+from jaxembed.server.requests import add_route, aside, read
 from jaxembed.server.schemas.common import ErrorResponse
 from jaxembed.server.schemas.openai import (
     DetokenizeRequest,
@@ -31,6 +32,7 @@ def add_routes(app: FastAPI, service: Service, metrics: Metrics) -> None:
     scheduler = service.scheduler
     down: dict[int | str, dict[str, Any]] = {503: {"model": ErrorResponse, "description": "it does not"}}
 
+    @app.head("/health", include_in_schema=False)
     @app.get(
         "/health",
         response_class=Response,
@@ -43,6 +45,7 @@ def add_routes(app: FastAPI, service: Service, metrics: Metrics) -> None:
             return Response(status_code=200)
         return Problem(503, f"The engine is not available: {scheduler.error}.", "ServiceUnavailableError").response("openai")
 
+    @app.head("/ready", include_in_schema=False)
     @app.get("/ready", response_class=Response, tags=["operations"], responses=down, summary="Whether requests are taken")
     async def ready() -> Response:
         if scheduler.error is None and scheduler.is_open:
@@ -50,7 +53,7 @@ def add_routes(app: FastAPI, service: Service, metrics: Metrics) -> None:
         why = scheduler.error or "it is shutting down"
         return Problem(503, f"The server is not ready: {why}.", "ServiceUnavailableError").response("openai")
 
-    @app.api_route("/ping", methods=["GET", "POST"], response_class=Response, include_in_schema=False)
+    @app.api_route("/ping", methods=["GET", "HEAD", "POST"], response_class=Response, include_in_schema=False)
     async def ping() -> Response:
         return await health()
 
@@ -77,13 +80,12 @@ def add_routes(app: FastAPI, service: Service, metrics: Metrics) -> None:
         return json_response({"object": "list", "data": data})
 
     async def tokens(request: Request) -> Response:
-        return await tokenize(service, await read(request, TokenizeRequest))
+        return await aside(request, tokenize, service, await read(request, TokenizeRequest))
 
     async def text(request: Request) -> Response:
         body = await read(request, DetokenizeRequest)
         service.check_model(body.model)
-        service.check_vocabulary(body.tokens)
-        return json_response({"prompt": service.tokenizer.decode(body.tokens)})
+        return await aside(request, detokenize, service, body.tokens)
 
     tags: list[str | Enum] = ["tokens"]
     add_route(
@@ -138,11 +140,16 @@ def card(service: Service, name: str) -> dict[str, Any]:
     }
 
 
-async def tokenize(service: Service, body: TokenizeRequest) -> Response:
+def detokenize(service: Service, tokens: list[int]) -> Response:
+    """Answers `/detokenize`."""
+    return json_response({"prompt": service.decode(tokens)})
+
+
+def tokenize(service: Service, body: TokenizeRequest) -> Response:
     """Answers `/tokenize` in vLLM's words, and in those of text-embeddings-inference for a body with `inputs`."""
     service.check_model(body.model)
     if body.inputs is not None:
-        return await _tokenize_inputs(service, body)
+        return _tokenize_inputs(service, body)
     if body.messages is not None:
         template = service.chat_template(body.chat_template)
         text = template.render(
@@ -156,20 +163,26 @@ async def tokenize(service: Service, body: TokenizeRequest) -> Response:
         text, special = body.prompt, body.add_special_tokens is not False
     else:
         raise HttpError(400, "a 'prompt' or 'messages' is needed.", param="prompt")
-    (ids,) = await service.encode([text], Tokenization(add_special_tokens=special))
+    values = 2 if body.return_token_strs else 1
+    (ids,) = service.encode([text], Tokenization(add_special_tokens=special), values_per_token=values)
     strings = [service.tokenizer.token(int(id_)) for id_ in ids] if body.return_token_strs else None
     return json_response(
         {"count": len(ids), "max_model_len": service.max_length, "tokens": ids.tolist(), "token_strs": strings}
     )
 
 
-async def _tokenize_inputs(service: Service, body: TokenizeRequest) -> Response:
+def _tokenize_inputs(service: Service, body: TokenizeRequest) -> Response:
     prompts = read_prompts(body.inputs)
     service.check_count("inputs", len(prompts))
     if not all(isinstance(prompt, str) for prompt in prompts):
         raise InputError("inputs must be a text or a list of texts.")
-    found = await service.encode(prompts, Tokenization(add_special_tokens=body.add_special_tokens is not False))
+    tokenization = Tokenization(add_special_tokens=body.add_special_tokens is not False)
+    found = service.encode(prompts, tokenization, values_per_token=3)
     special = service.tokenizer.special_ids
-    return json_response(
-        [[{"id": i, "text": service.tokenizer.token(i), "special": i in special} for i in ids.tolist()] for ids in found]
-    )
+
+    def written(ids: list[int]) -> orjson.Fragment:
+        # A token as an object takes ten times what it takes as JSON, so only those of one text are objects at a time.
+        shown = [{"id": i, "text": service.tokenizer.token(i), "special": i in special} for i in ids]
+        return orjson.Fragment(orjson.dumps(shown))
+
+    return large_json_response([written(ids.tolist()) for ids in found])

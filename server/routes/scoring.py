@@ -14,11 +14,11 @@ from jaxembed.config import PoolingParams
 from jaxembed.errors import InputError
 from jaxembed.server.encoding import json_response
 from jaxembed.server.errors import HttpError
-from jaxembed.server.requests import add_route, gone, new_id, read
+from jaxembed.server.requests import add_route, aside, gone, new_id, read
 from jaxembed.server.schemas.common import ModelRequest, usage
 from jaxembed.server.schemas.scoring import RerankRequest, RerankResponse, ScoreRequest, ScoreResponse
 from jaxembed.server.schemas.tei import Rank
-from jaxembed.server.service import Service
+from jaxembed.server.service import Answer, Service
 from jaxembed.similarity import scorer
 
 _PAIRS = (("queries", "documents"), ("queries", "items"), ("data_1", "data_2"), ("text_1", "text_2"))
@@ -61,7 +61,7 @@ async def score(service: Service, request: Request, body: ScoreRequest) -> Respo
     if names is None:
         known = ", ".join(f"{one} and {other}" for one, other in _PAIRS)
         raise HttpError(400, f"give the two sides as one of these pairs: {known}.", param=names)
-    left, right = (texts_of_side(getattr(body, field), field) for field in names)
+    left, right = [await aside(request, texts_of_side, getattr(body, field), field) for field in names]
     if len(left) not in (1, len(right)):
         raise InputError("Input lengths must be either 1:1, 1:N or N:N")
     found, tokens = await _scores(service, request, body, left, right)
@@ -76,7 +76,8 @@ async def rerank(service: Service, request: Request, body: RerankRequest) -> Res
     documents = body.documents if body.texts is None else body.texts
     if body.query is None or documents is None:
         raise HttpError(400, "a 'query' and 'documents' are needed.", param="query" if body.query is None else "documents")
-    query, texts = texts_of_side(body.query, "query"), texts_of_side(documents, "documents")
+    query = await aside(request, texts_of_side, body.query, "query")
+    texts = await aside(request, texts_of_side, documents, "documents")
     if len(query) != 1:
         raise HttpError(400, "the query must be one text.", param="query")
     found, tokens = await _scores(service, request, body, query, texts)
@@ -103,8 +104,8 @@ async def _scores(
     vectors = await service.vectors([*ones, *others], service.task, body.priority, lambda: gone(request))
     pairs = [(0 if len(ones) == 1 else index, len(ones) + index) for index in range(len(others))]
     both = [*ones, *others]
-    compare = scorer(service.task)
-    found = [compare(vectors[a], vectors[b]) for a, b in pairs]
+    compare, large = scorer(service.task), Answer(vectors, []).is_large
+    found = await service.off_loop(large, lambda: [compare(vectors[a], vectors[b]) for a, b in pairs])
     return found, sum(len(both[a].ids) + len(both[b].ids) for a, b in pairs)
 
 

@@ -13,9 +13,9 @@ from starlette.responses import Response
 from jaxembed import __version__
 from jaxembed.config import PoolingParams
 from jaxembed.prompts import read_prompts
-from jaxembed.server.encoding import json_response
+from jaxembed.server.encoding import json_response, large_json_response
 from jaxembed.server.errors import HttpError
-from jaxembed.server.requests import add_route, gone, read, read_object
+from jaxembed.server.requests import add_route, aside, checked, gone, read, read_object
 from jaxembed.server.routes import cohere, openai, scoring
 from jaxembed.server.schemas.cohere import CohereEmbedRequest
 from jaxembed.server.schemas.openai import EmbeddingRequest, PoolingRequest
@@ -37,7 +37,7 @@ def add_routes(app: FastAPI, service: Service) -> None:
         return await similarity(service, request, await read(request, SimilarityRequest))
 
     async def texts(request: Request) -> Response:
-        return decode(service, await read(request, DecodeRequest))
+        return await aside(request, decode, service, await read(request, DecodeRequest))
 
     async def anything(request: Request) -> Response:
         return await dispatch(service, request, await read_object(request))
@@ -72,7 +72,7 @@ def add_routes(app: FastAPI, service: Service) -> None:
 async def embed(service: Service, request: Request, body: EmbedRequest, task: str) -> Response:
     """Answers `/embed` and `/embed_all`: a bare list, also for one text."""
     begin = time.perf_counter()
-    prompts = read_prompts(body.inputs)
+    prompts = await aside(request, read_prompts, body.inputs)
     service.check_count("inputs", len(prompts))
     service.check_ids(prompts, request.headers.get("user-agent", ""))
     answer = await service.run(
@@ -83,7 +83,8 @@ async def embed(service: Service, request: Request, body: EmbedRequest, task: st
         prefix=service.prompt(body.prompt_name),
         gone=lambda: gone(request),
     )
-    response = json_response(answer.results)
+    respond = large_json_response if answer.is_large else json_response
+    response = await service.off_loop(answer.is_large, respond, answer.results)
     characters = sum(len(prompt) for prompt in prompts if isinstance(prompt, str))
     response.headers.update(_headers(service, answer, characters, time.perf_counter() - begin))
     return response
@@ -110,9 +111,7 @@ async def similarity(service: Service, request: Request, body: SimilarityRequest
 def decode(service: Service, body: DecodeRequest) -> Response:
     """Answers `/decode`."""
     many: Sequence[Any] = body.ids if body.ids and isinstance(body.ids[0], list) else [body.ids]
-    for ids in many:
-        service.check_vocabulary(ids)
-    return json_response([service.tokenizer.decode(ids, skip_special_tokens=body.skip_special_tokens) for ids in many])
+    return json_response([service.decode(ids, skip_special_tokens=body.skip_special_tokens) for ids in many])
 
 
 async def dispatch(service: Service, request: Request, value: dict[str, Any]) -> Response:
@@ -120,18 +119,18 @@ async def dispatch(service: Service, request: Request, value: dict[str, Any]) ->
     if "inputs" in value:
         inputs = value["inputs"]
         if isinstance(inputs, dict):
-            return await similarity(service, request, SimilarityRequest.model_validate(value))
+            return await similarity(service, request, await checked(request, SimilarityRequest, value))
         if not (isinstance(inputs, list) and inputs and isinstance(inputs[0], dict)):
-            return await embed(service, request, EmbedRequest.model_validate(value), service.task)
+            return await embed(service, request, await checked(request, EmbedRequest, value), service.task)
     if ("texts" in value and "query" in value) or ("documents" in value and "query" in value):
-        return await scoring.rerank(service, request, RerankRequest.model_validate(value))
+        return await scoring.rerank(service, request, await checked(request, RerankRequest, value))
     if {"texts", "images", "inputs"} & set(value):
-        return await cohere.embed(service, request, CohereEmbedRequest.model_validate(value), version="2")
+        return await cohere.embed(service, request, await checked(request, CohereEmbedRequest, value), version="2")
     if {"queries", "data_1", "text_1"} & set(value):
-        return await scoring.score(service, request, ScoreRequest.model_validate(value))
+        return await scoring.score(service, request, await checked(request, ScoreRequest, value))
     if "task" in value or "data" in value:
-        return await openai.pool(service, request, PoolingRequest.model_validate(value))
-    return await openai.embed(service, request, EmbeddingRequest.model_validate(value))
+        return await openai.pool(service, request, await checked(request, PoolingRequest, value))
+    return await openai.embed(service, request, await checked(request, EmbeddingRequest, value))
 
 
 def _truncation(body: EmbedRequest | SimilarityParameters) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, Field, StrictStr, field_validator
 
-from jaxembed.server.schemas.common import Int64, Request
+from jaxembed.server.schemas.common import Fast, Int64, Request
 
 EmbeddingType = Literal["float", "int8", "uint8", "binary", "ubinary", "base64"]
 
@@ -33,7 +33,7 @@ class Part(Request):
 class Input(Request):
     """One input of several parts."""
 
-    content: list[Part]
+    content: Annotated[list[Part], Fast]
 
     @field_validator("content")
     @classmethod
@@ -48,9 +48,9 @@ class CohereEmbedRequest(Request):
 
     model: str | None = None
     input_type: str | None = Field(None, description="the name of one of the model's prompts")
-    texts: list[StrictStr] | None = None
-    images: list[StrictStr] | None = None
-    inputs: list[Input] | None = None
+    texts: Annotated[list[StrictStr], Fast] | None = None
+    images: Annotated[list[StrictStr], Fast] | None = None
+    inputs: Annotated[list[Input], Fast] | None = None
     output_dimension: Int64 | None = None
     embedding_types: Annotated[list[EmbeddingType], Field(min_length=1, max_length=16)] | None = None
     truncate: Literal["NONE", "START", "END"] | None = Field(None, description="END if left out")

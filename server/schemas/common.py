@@ -2,13 +2,27 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictInt, WithJsonSchema, field_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    GetJsonSchemaHandler,
+    StrictBool,
+    StrictInt,
+    WithJsonSchema,
+    field_validator,
+    model_validator,
+)
+from pydantic_core import CoreSchema
 
 from jaxembed.config import PoolingParams
 from jaxembed.server.encoding import EmbedDtype, EncodingFormat, Endianness
 
+# One wrong value is told of; a list of a million wrong ones would take seconds to tell.
+Fast: Any = Field(fail_fast=True)
 INT64 = 2**63 - 1
 Int64 = Annotated[StrictInt, Field(ge=-INT64 - 1, le=INT64)]
+Ids = Annotated[list[Int64], Fast]
 
 _MESSAGE = {
     "type": "object",
@@ -40,12 +54,28 @@ class Request(BaseModel):
 
     model_config = ConfigDict(extra="ignore", protected_namespaces=())
 
+    @model_validator(mode="before")
+    @classmethod
+    def _null_is_left_out(cls, value: Any) -> Any:
+        """Null means what leaving the field out means: clients that are generated from a schema write it for every option."""
+        return {key: each for key, each in value.items() if each is not None} if isinstance(value, dict) else value
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, schema: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+        """Says so in the documentation."""
+        made = handler.resolve_ref_schema(handler(schema))
+        for name, field in made.get("properties", {}).items():
+            if "default" in field and "anyOf" not in field:
+                kept = {key: field.pop(key) for key in ("title", "description", "default") if key in field}
+                made["properties"][name] = {"anyOf": [field, {"type": "null"}], **kept}
+        return made
+
 
 class ModelRequest(Request):
     """A body that may name the model and says how its texts become tokens."""
 
     model: str | None = Field(None, description="a served name; the served model if left out")
-    user: str | None = None
+    user: Annotated[Any, WithJsonSchema({"type": "string"})] = Field(None, description="without effect")
     truncate_prompt_tokens: Annotated[Int64, Field(ge=-1)] | None = Field(
         None, description="cut longer texts to so many tokens, -1 for the model's length; without it they are an error"
     )

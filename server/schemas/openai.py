@@ -1,10 +1,10 @@
 """OpenAI's and vLLM's bodies: embeddings, pooling, models, tokens."""
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, Field, StrictBool
 
-from jaxembed.server.schemas.common import Int64, Messages, ModelRequest, Usage, VectorRequest
+from jaxembed.server.schemas.common import Fast, Ids, Messages, ModelRequest, Usage, VectorRequest
 
 
 class EmbeddingRequest(VectorRequest):
@@ -61,7 +61,7 @@ class TokenizeRequest(ModelRequest):
 
     prompt: str | None = None
     messages: Messages | None = None
-    inputs: str | list[str] | None = None
+    inputs: str | Annotated[list[str], Fast] | None = None
     add_special_tokens: StrictBool | None = None
     return_token_strs: StrictBool = False
     add_generation_prompt: StrictBool = True
@@ -82,7 +82,7 @@ class TokenizeResponse(BaseModel):
 class DetokenizeRequest(ModelRequest):
     """Token ids."""
 
-    tokens: list[Int64]
+    tokens: Ids
 
 
 class DetokenizeResponse(BaseModel):

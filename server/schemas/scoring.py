@@ -4,7 +4,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, Field, StrictBool, WithJsonSchema
 
-from jaxembed.server.schemas.common import Int64, ModelRequest, Usage
+from jaxembed.server.schemas.common import Fast, Int64, ModelRequest, Usage
 
 _TEXT = {"anyOf": [{"type": "string"}, {"type": "object"}]}
 # A text, {"content": [parts]}, Cohere's {"text": ...}, or a list of those; read by `scoring.texts_of_side`.
@@ -50,7 +50,7 @@ class RerankRequest(ModelRequest):
 
     query: Side = None
     documents: Side = None
-    texts: list[str] | None = None
+    texts: Annotated[list[str], Fast] | None = None
     top_n: Int64 | None = Field(None, description="how many to return, 0 or nothing for all")
     max_tokens_per_query: Limit | None = None
     max_tokens_per_doc: Limit | None = None

@@ -1,10 +1,10 @@
 """The bodies of text-embeddings-inference."""
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, StrictBool
 
-from jaxembed.server.schemas.common import Int64, Prompts, Request
+from jaxembed.server.schemas.common import Fast, Ids, Int64, Prompts, Request
 
 Direction = Literal["left", "right", "Left", "Right"]
 
@@ -24,7 +24,7 @@ class SimilarityInputs(Request):
     """A sentence and those to compare it with."""
 
     source_sentence: str
-    sentences: list[str]
+    sentences: Annotated[list[str], Fast]
 
 
 class SimilarityParameters(Request):
@@ -45,7 +45,7 @@ class SimilarityRequest(Request):
 class DecodeRequest(Request):
     """Token ids of one text or of several."""
 
-    ids: list[Int64] | list[list[Int64]]
+    ids: Ids | Annotated[list[Ids], Fast]
     skip_special_tokens: StrictBool = True
 
 
