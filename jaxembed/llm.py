@@ -220,8 +220,8 @@ class LLM:
         read = read_prompts(prompts)
         each = self._params(pooling_params, len(read), task)
         options = {**(tokenization_kwargs or {}), **_older_truncation(each)}
-        tokenization = Tokenization.read(options, max_length=self.engine.max_length)
         model = self.engine.model
+        tokenization = Tokenization.read(options, max_length=self.engine.max_length, side=model.tokenizer.side)
         ids: list[np.ndarray] = []
         skips: list[int] = []
         for begin in range(0, len(read), _CHUNK):

@@ -82,8 +82,10 @@ class Tokenization:
     lowercase: bool = False
 
     @classmethod
-    def read(cls, options: Mapping[str, Any] | None, *, max_length: int) -> "Tokenization":
-        """Reads vLLM's `tokenization_kwargs`; max_length is the model's. Raises `InputError` for a wrong or unknown one.
+    def read(cls, options: Mapping[str, Any] | None, *, max_length: int, side: Side = "right") -> "Tokenization":
+        """Reads vLLM's `tokenization_kwargs`; max_length is the model's, side the tokenizer's.
+
+        Raises `InputError` for a wrong or unknown one.
 
         `truncate_prompt_tokens` -1, and `truncation=True` alone, cut to the model's length. `padding` changes nothing here:
         rows are packed.
@@ -92,7 +94,7 @@ class Tokenization:
         given.pop("padding", None)
         given.pop("pad_prompt_tokens", None)
         special = given.pop("add_special_tokens", True)
-        side = given.pop("truncation_side", None) or "right"
+        side = given.pop("truncation_side", None) or side
         if side not in ("left", "right"):
             raise InputError("`truncation_side` must be either 'left' or 'right'.")
         side = cast(Side, side)

@@ -124,9 +124,9 @@ class SentenceTransformer:
             raise InputError(f"backend must be 'jax', not {backend!r}.")
         words = processor_kwargs or tokenizer_kwargs
         words = known("processor_kwargs", words, {"model_max_length", "truncation_side"}, PROCESSOR_NEUTRAL)
-        if words.get("truncation_side", "right") not in ("left", "right"):
-            raise InputError(f"truncation_side must be 'left' or 'right', not {words['truncation_side']!r}.")
-        self._side: Side = words.get("truncation_side", "right")
+        side: Side | None = words.get("truncation_side")
+        if side not in ("left", "right", None):
+            raise InputError(f"truncation_side must be 'left' or 'right', not {side!r}.")
         self.engine = Engine.load(
             None if model_name_or_path is None else str(model_name_or_path),
             revision=revision,
@@ -138,6 +138,7 @@ class SentenceTransformer:
             max_model_len=words.get("model_max_length"),
         )
         model = self.engine.model
+        self._side: Side = side or model.tokenizer.side
         self.truncate_dim = model.recipe.truncate_dim if truncate_dim is None else truncate_dim
         self.prompts = {"query": "", "document": "", **model.recipe.prompts, **(prompts or {})}
         self.default_prompt_name = default_prompt_name or model.recipe.default_prompt_name
@@ -363,7 +364,7 @@ class SentenceTransformer:
             lengths |= dict.fromkeys(CONFIG_CHANGES & (read_json(model.folder / named) or {}).keys())
         if lengths:
             changes[named] = lengths
-        if self._side != "right":
+        if self._side != model.tokenizer.side:
             changes["tokenizer_config.json"] = {"truncation_side": self._side}
         return changes
 

@@ -11,7 +11,7 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import numpy as np
 import tokenizers
@@ -31,9 +31,9 @@ _NO_LIMIT = 10**9
 class Tokenizer:
     """A checkpoint's tokenizer, stateless and safe to use from several threads.
 
-    vocab_size: ids are below it. limit: the longest text its files speak of, None if they speak of none. special_count: how
-    many special tokens a text gets. special_ids: all special tokens. config: what `tokenizer_config.json` and
-    `special_tokens_map.json` say. chat_template: Jinja source, or None.
+    vocab_size: ids are below it. side: where the files have longer texts cut off. limit: the longest text its files speak of,
+    None if they speak of none. special_count: how many special tokens a text gets. special_ids: all special tokens. config:
+    what `tokenizer_config.json` and `special_tokens_map.json` say. chat_template: Jinja source, or None.
     """
 
     def __init__(
@@ -44,9 +44,10 @@ class Tokenizer:
         chat_template: str | None = None,
         lowercase: bool = False,
     ) -> None:
+        self.config = dict(config or {})
+        self.side = _side(self.config, rust)
         rust.no_truncation()
         rust.no_padding()
-        self.config = dict(config or {})
         self._rust, self._lowercase = rust, lowercase
         self.vocab_size: int = rust.get_vocab_size(with_added_tokens=True)
         limit = self.config.get("model_max_length")
@@ -89,12 +90,13 @@ class Tokenizer:
         *,
         add_special_tokens: bool = True,
         max_length: int | None = None,
-        side: Side = "right",
+        side: Side | None = None,
     ) -> list[np.ndarray]:
         """Returns the token ids of each text, int32.
 
         max_length: longer texts are cut to it, special tokens included and kept; None cuts nothing. side: where tokens are
-        cut off. Raises `InputTypeError` for anything but str, `InputError` for a max_length below the special tokens.
+        cut off, by default where the files say. Raises `InputTypeError` for anything but str, `InputError` for a max_length
+        below the special tokens.
         """
         for text in texts:
             if not isinstance(text, str):
@@ -105,7 +107,7 @@ class Tokenizer:
         if max_length is not None:
             for index, one in enumerate(ids):
                 if len(one) > max_length:
-                    ids[index] = self._cut(clean[index], max_length, side, add_special_tokens)
+                    ids[index] = self._cut(clean[index], max_length, side or self.side, add_special_tokens)
         return ids
 
     def decode(self, ids: Sequence[int], *, skip_special_tokens: bool = False) -> str:
@@ -119,7 +121,7 @@ class Tokenizer:
         return found
 
     def prompt_length(
-        self, prompt: str, *, add_special_tokens: bool = True, max_length: int | None = None, side: Side = "right"
+        self, prompt: str, *, add_special_tokens: bool = True, max_length: int | None = None, side: Side | None = None
     ) -> int:
         """Returns how many leading tokens a prompt takes: its own ids, less one if the last is special (the end token).
 
@@ -210,6 +212,14 @@ def _asked(rust: tokenizers.Tokenizer, config: Mapping[str, Any], name: str) -> 
     token = token.get("content") if isinstance(token, Mapping) else token
     asked = config.get(f"add_{name}_token") and token is not None and rust.token_to_id(token) is not None
     return str(token) if asked else None
+
+
+def _side(config: Mapping[str, Any], rust: tokenizers.Tokenizer) -> Side:
+    """Where texts are cut off: tokenizer_config.json says it, else tokenizer.json, as transformers reads them."""
+    side: Any = config.get("truncation_side") or (rust.truncation or {}).get("direction") or "right"
+    if side not in ("left", "right"):
+        raise CheckpointError(f"truncation_side of tokenizer_config.json should be 'left' or 'right', not {side!r}.")
+    return cast(Side, side)
 
 
 def _chat_template(folder: Path, config: Mapping[str, Any]) -> str | None:

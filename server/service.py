@@ -245,7 +245,7 @@ class Service:
     ) -> list[Text]:
         """Returns the prompts tokenized and checked, ready for `vectors`. Arguments are those of `run`."""
         resolved = self.llm.resolve(params, task)
-        tokenization = Tokenization.read(options, max_length=self.max_length)
+        tokenization = Tokenization.read(options, max_length=self.max_length, side=self.tokenizer.side)
         size = sum(map(len, prompts))
         self.scheduler.admit(size // _CHARACTERS_PER_TOKEN)
         large = size > INLINE_CHARACTERS

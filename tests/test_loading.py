@@ -340,6 +340,30 @@ def test_what_sentence_transformers_changes_in_a_config_is_changed_here(checkpoi
     np.testing.assert_array_equal(vector(tmp_path / "saved"), whole)
 
 
+@pytest.mark.parametrize("by", ["tokenizer_config.json", "tokenizer.json"])
+def test_the_side_that_the_files_cut_at_is_the_default(by, checkpoint):
+    folder = checkpoint("pipeline-dense")
+    content = json.loads((folder / by).read_text())
+    content |= {
+        "tokenizer.json": {"truncation": {"direction": "Left", "max_length": 9, "strategy": "LongestFirst", "stride": 0}},
+        "tokenizer_config.json": {"truncation_side": "left"},
+    }[by]
+    (folder / by).write_text(json.dumps(content))
+    model, llm = SentenceTransformer(str(folder)), LLM(str(folder))
+    words = " ".join(f"w{8 + number % 50}" for number in range(200))
+    first, last = (" ".join(part) for part in (words.split()[:94], words.split()[-94:]))
+    np.testing.assert_allclose(model.encode(words), model.encode(last), atol=1e-6)
+    right = SentenceTransformer(str(folder), processor_kwargs={"truncation_side": "right"})
+    np.testing.assert_allclose(right.encode(words), model.encode(first), atol=1e-6)
+    cut = {"truncate_prompt_tokens": -1}
+    for more, expected in (({}, last), ({"truncation_side": "right"}, first)):
+        (found,), (alone,) = (
+            llm.embed(words, tokenization_kwargs=cut | more, use_tqdm=False),
+            llm.embed(expected, use_tqdm=False),
+        )
+        np.testing.assert_allclose(found.outputs.embedding, alone.outputs.embedding, atol=1e-6)
+
+
 def test_lengths_follow_the_files_and_may_be_raised_only_to_what_positions_allow(checkpoint):
     folder = checkpoint("backbone-roberta")
     assert describe(str(folder)).max_length == 96  # the tokenizer's; 98 positions less the 2 that RoBERTa leaves out
