@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
 
+from jaxembed.architectures import find, settled, unsupported
 from jaxembed.convert.families import static
 from jaxembed.convert.manifest import read_manifest
 from jaxembed.convert.weights import load_weights
@@ -19,7 +20,7 @@ from jaxembed.errors import CheckpointError, InputError, ModelNotFoundError, Uns
 from jaxembed.files import is_there, read_json, read_modules
 from jaxembed.prompts import Tokenization
 from jaxembed.recipe import Recipe, read_recipe
-from jaxembed.registry import ANY_DECODER, Family, find, settled, unsupported
+from jaxembed.registry import ANY_DECODER, Family
 from jaxembed.sentence_bert import read_transformer_file
 from jaxembed.tokens import Tokenizer
 

@@ -10,12 +10,13 @@ from safetensors.numpy import load_file, save_file
 from test_torch_files import write_raw
 
 from jaxembed import LLM
+from jaxembed.architectures import find
 from jaxembed.cli import main
 from jaxembed.convert.adapters import Adapted
 from jaxembed.convert.scales import block_size, check_method
 from jaxembed.errors import UnsupportedModelError
 from jaxembed.loading import describe
-from jaxembed.registry import FAMILIES, find
+from jaxembed.registry import FAMILIES
 from jaxembed.rotary import Rotary
 
 GOLDENS = Path(__file__).parent / "goldens"

@@ -11,11 +11,12 @@ from reference import cases, table, tiny
 from safetensors.numpy import load_file, save_file
 
 from jaxembed import LLM, SentenceTransformer
+from jaxembed.architectures import find
 from jaxembed.batching import Text
 from jaxembed.engine import Engine
 from jaxembed.errors import CheckpointError, UnsupportedModelError
 from jaxembed.loading import describe
-from jaxembed.registry import FAMILIES, find
+from jaxembed.registry import FAMILIES
 
 GOLDENS = Path(__file__).parent / "goldens"
 

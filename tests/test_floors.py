@@ -31,6 +31,7 @@ FLOORS = {
     "jaxembed.recipe": 4,
     "jaxembed.sentence_bert": 4,
     "jaxembed.registry": 4,
+    "jaxembed.architectures": 4,
     "jaxembed.choosing": 5,
     "jaxembed.engine": 5,
     "jaxembed.programs": 5,

@@ -5,12 +5,12 @@ import jax.numpy as jnp
 import pytest
 
 from aot.hardware import abstractly, device, on
+from jaxembed.architectures import find
 from jaxembed.batching import TABLES
 from jaxembed.choosing import Chooser
 from jaxembed.convert.parameters import declare
 from jaxembed.kernels_pallas import Target
 from jaxembed.programs import Programs
-from jaxembed.registry import find
 
 pytestmark = pytest.mark.aot
 

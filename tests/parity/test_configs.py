@@ -6,8 +6,8 @@ from dataclasses import asdict
 import pytest
 from parity.test_live import ROOT, reference
 
+from jaxembed.architectures import find
 from jaxembed.errors import UnsupportedModelError
-from jaxembed.registry import find
 
 pytestmark = pytest.mark.parity
 

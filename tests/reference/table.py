@@ -8,7 +8,8 @@ import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
-from jaxembed.registry import FAMILIES, find
+from jaxembed.architectures import find
+from jaxembed.registry import FAMILIES
 
 ROOT = Path(__file__).parent.parent.parent
 DOCUMENT = ROOT / "docs" / "models.md"
