@@ -201,6 +201,19 @@ class SentenceTransformer:
         """Returns `max_seq_length`."""
         return self.max_seq_length
 
+    def to(self, *target: Any, **options: Any) -> "SentenceTransformer":
+        """Returns the model, which stays on the default device. Raises `InputError` for a type, which is chosen at loading."""
+        asked = [str(one) for one in (*target, *options.values())]
+        if any("float" in one for one in asked):
+            raise InputError(
+                f"a model is loaded in a type and stays in it; give model_kwargs={{'torch_dtype': ...}}, not {asked[0]}."
+            )
+        return self
+
+    def eval(self) -> "SentenceTransformer":
+        """Returns the model, which never trains."""
+        return self
+
     def _modules(self) -> list[Any]:
         recipe = self.engine.model.recipe
         pooling = PoolingView(recipe.modes, self.engine.model.hidden_width * len(recipe.modes), recipe.include_prompt)

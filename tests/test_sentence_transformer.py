@@ -279,6 +279,13 @@ def test_token_embeddings_are_quantised_over_all_tokens(model):
         model.encode(TEXTS, output_value=None, precision="int8")
 
 
+def test_what_torch_code_does_with_a_model_changes_nothing_or_is_refused(model):
+    assert model.to("cpu").eval() is model
+    assert model.to(device="cuda:0") is model
+    with pytest.raises(InputError, match="give model_kwargs"):
+        model.to("torch.float16")
+
+
 def test_a_text_may_be_a_dict_and_a_prompt_may_not_be_a_number(model, vectors):
     np.testing.assert_allclose(model.encode({"text": TEXTS[0]}), vectors[0], atol=1e-6)
     np.testing.assert_allclose(model.encode([{"text": TEXTS[0]}]), vectors[:1], atol=1e-6)
