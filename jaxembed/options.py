@@ -1,6 +1,8 @@
-"""What `model_kwargs` and `processor_kwargs` of sentence-transformers may hold: read, without effect, or refused."""
+"""How sentence-transformers may be given its options: by position, and in `model_kwargs` and `processor_kwargs`."""
 
-from collections.abc import Mapping
+import functools
+import warnings
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from jaxembed.errors import InputError
@@ -28,3 +30,25 @@ def dtype_of(options: Mapping[str, Any]) -> Any:
     """Returns the dtype that `model_kwargs` ask for by its name, "auto" if they ask for none."""
     given = options.get("dtype", options.get("torch_dtype", "auto"))
     return given if isinstance(given, str) else str(given).rsplit(".", 1)[-1]
+
+
+# The order of arguments before sentence-transformers 6 made them keyword-only.
+_POSITIONS = (
+    "modules device prompts default_prompt_name similarity_fn_name cache_folder trust_remote_code revision local_files_only "
+    "token use_auth_token truncate_dim model_kwargs tokenizer_kwargs config_kwargs model_card_data backend"
+).split()
+
+
+def takes_positions(init: Callable[..., None]) -> Callable[..., None]:
+    """Lets old code pass everything by position, with a warning, as sentence-transformers 6 does."""
+
+    @functools.wraps(init)
+    def accept(self: Any, model_name_or_path: Any = None, *positions: Any, **options: Any) -> None:
+        if positions:
+            names = _POSITIONS[: len(positions)]
+            message = f"pass {', '.join(names)} to SentenceTransformer by name; positions will not be accepted for ever."
+            warnings.warn(message, FutureWarning, stacklevel=2)
+            options |= dict(zip(names, positions, strict=True))
+        init(self, model_name_or_path, **options)
+
+    return accept

@@ -6,8 +6,7 @@ as the checkpoint's modules make them; `truncate_dim` comes before `normalize_em
 
 import functools
 import logging
-import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +20,7 @@ from jaxembed.engine import Engine
 from jaxembed.errors import InputError, InputTypeError
 from jaxembed.files import read_json
 from jaxembed.heads import NormalizeHead
-from jaxembed.options import MODEL_NEUTRAL, PROCESSOR_NEUTRAL, dtype_of, known
+from jaxembed.options import MODEL_NEUTRAL, PROCESSOR_NEUTRAL, dtype_of, known, takes_positions
 from jaxembed.prompts import Tokenization
 from jaxembed.quantization import PRECISIONS, quantize_embeddings
 from jaxembed.saving import SETTINGS, save
@@ -35,28 +34,6 @@ _CHUNK = 1024
 
 _OUTPUT_VALUES = ("sentence_embedding", "token_embeddings", None)
 _DOCUMENT_PROMPTS = ("document", "passage", "corpus")
-
-
-# The order of arguments before sentence-transformers 6 made them keyword-only.
-_POSITIONS = (
-    "modules device prompts default_prompt_name similarity_fn_name cache_folder trust_remote_code revision local_files_only "
-    "token use_auth_token truncate_dim model_kwargs tokenizer_kwargs config_kwargs model_card_data backend"
-).split()
-
-
-def _takes_positions(init: Callable[..., None]) -> Callable[..., None]:
-    """Lets old code pass everything by position, with a warning, as sentence-transformers 6 does."""
-
-    @functools.wraps(init)
-    def accept(self: Any, model_name_or_path: Any = None, *positions: Any, **options: Any) -> None:
-        if positions:
-            names = _POSITIONS[: len(positions)]
-            message = f"pass {', '.join(names)} to SentenceTransformer by name; positions will not be accepted for ever."
-            warnings.warn(message, FutureWarning, stacklevel=2)
-            options |= dict(zip(names, positions, strict=True))
-        init(self, model_name_or_path, **options)
-
-    return accept
 
 
 @dataclass(frozen=True)
@@ -94,7 +71,7 @@ class SentenceTransformer:
     What else both hold is an error, unless it changes no vector. backend: "jax", or "torch" which means the same here.
     """
 
-    @_takes_positions
+    @takes_positions
     def __init__(
         self,
         model_name_or_path: str | Path | None = None,
