@@ -18,6 +18,7 @@ from jaxembed.convert.reader import SINGLE
 from jaxembed.convert.restoring import check_arrays, stored_parameters
 from jaxembed.convert.safetensors_files import NAMES
 from jaxembed.convert.small_files import copy_files, small_files
+from jaxembed.convert.stored import as_bytes
 from jaxembed.files import inside
 from jaxembed.heads import DenseHead, LayerNormHead
 from jaxembed.loading import Description, Overrides, describe
@@ -86,7 +87,7 @@ def write_safetensors(
         for name, tensor in tensors:
             end = place + tensor.nbytes
             header[name] = {"dtype": names[tensor.dtype.name], "shape": list(tensor.shape), "data_offsets": [place, end]}
-            file.write(np.ascontiguousarray(tensor).reshape(-1).view(np.uint8))
+            file.write(as_bytes(np.ascontiguousarray(tensor)))
             tick(end - place)
             place = end
         text = json.dumps(header, separators=(",", ":")).encode()

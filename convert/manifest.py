@@ -17,7 +17,7 @@ import numpy as np
 
 from jaxembed.convert import rules
 from jaxembed.errors import CheckpointError
-from jaxembed.files import read_json
+from jaxembed.files import read_json, replacing
 
 NAME = "manifest.json"
 # The folder with the Orbax checkpoint.
@@ -40,6 +40,11 @@ class StoredArray:
     axes: tuple[str, ...]
     stacked: bool
     xxh3: str
+
+    @property
+    def layers(self) -> Sequence[int | None]:
+        """What to read one after the other: the layers, or None for the whole."""
+        return range(self.shape[0]) if self.stacked else (None,)
 
 
 @dataclass(frozen=True)
@@ -72,8 +77,8 @@ class Manifest:
     def write(self, folder: Path) -> None:
         """Writes `manifest.json`; one that is there already is replaced whole."""
         content = {"format": FORMAT, **asdict(self)}
-        (folder / f".{NAME}").write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
-        (folder / f".{NAME}").replace(folder / NAME)
+        with replacing(folder / NAME) as partial:
+            partial.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
 
     def recorded(self) -> tuple[list[str], np.ndarray]:
         """Returns the fixed texts and the float32 vectors [n, e] that the source gives for them.

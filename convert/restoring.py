@@ -75,9 +75,8 @@ def stored_parameters(
                 f"{folder} should hold the array {path} {list(shape)}, and {held}: what its arrays are cannot be changed by "
                 "overrides; convert the checkpoint again, with them if need be."
             )
-        layers = range(shape[0]) if array.stacked else [None]
         read = partial(_read, folder / ARRAYS, path, quantised)
-        reads = tuple(partial(read, layer) for layer in layers)
+        reads = tuple(partial(read, layer) for layer in array.layers)
         dtype = np.dtype(np.float32 if quantised else array.dtype)
         found.append(
             Parameter(path, shape, array.axes, dtype, reads, array.stacked, summed.get(path) if array.stacked else None)
@@ -88,8 +87,7 @@ def stored_parameters(
 def check_arrays(folder: Path, manifest: Manifest) -> None:
     """Raises `CheckpointError` for the first array whose bytes are not those that were written."""
     for path, array in manifest.arrays.items():
-        layers = range(array.shape[0]) if array.stacked else [None]
-        digests = [digest_of_piece(store.read(folder / ARRAYS, path, layer)) for layer in layers]
+        digests = [digest_of_piece(store.read(folder / ARRAYS, path, layer)) for layer in array.layers]
         if digest_of(digests) != array.xxh3:
             raise CheckpointError(f"{folder} is damaged: the array {path} has changed; convert the checkpoint again.")
 

@@ -47,13 +47,17 @@ def copy_files(names: Sequence[str], source: Path, target: Path) -> None:
     """
     for name in names:
         try:
-            content = (source / name).read_bytes()
+            content = _content(source, name)
         except OSError as error:
             raise CheckpointError(f"{source / name} cannot be read: {error.strerror}.") from None
         (target / name).parent.mkdir(parents=True, exist_ok=True)
         (target / name).write_bytes(content)
-        if name in LENGTH_FILES:
-            (target / name).write_text(json.dumps(without_changes(read_json(source / name) or {}), indent=2) + "\n")
+
+
+def _content(folder: Path, name: str) -> bytes:
+    if name in LENGTH_FILES:
+        return (json.dumps(without_changes(read_json(folder / name) or {}), indent=2) + "\n").encode()
+    return (folder / name).read_bytes()
 
 
 def _lies_in(path: Path, folder: Path) -> bool:

@@ -1,18 +1,10 @@
 """What the values of a `config.json` may be, by the names of their keys, which mean the same in every family."""
 
-import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from jaxembed.errors import UnsupportedModelError
-
-
-def _is_real(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-
-
-def _is_whole(value: Any) -> bool:
-    return _is_real(value) and value == int(value)
+from jaxembed.files import is_real, is_whole
 
 
 def _are(check: Callable[[Any], bool]) -> Callable[[Any], bool]:
@@ -27,7 +19,7 @@ def _is_text(value: Any) -> bool:
 _KINDS: tuple[tuple[str, Callable[[Any], bool], str], ...] = (
     (
         "a whole number above 0",
-        lambda value: _is_whole(value) and value > 0,
+        lambda value: is_whole(value) and value > 0,
         """
         vocab_size hidden_size num_hidden_layers num_attention_heads num_key_value_heads intermediate_size head_dim
         max_position_embeddings embedding_size dim n_layers n_heads hidden_dim d_model num_layers num_heads d_kv d_ff
@@ -39,20 +31,20 @@ _KINDS: tuple[tuple[str, Callable[[Any], bool], str], ...] = (
     ),
     (
         "a whole number, 0 or more",
-        lambda value: _is_whole(value) and value >= 0,
+        lambda value: is_whole(value) and value >= 0,
         "type_vocab_size task_type_vocab_size max_window_layers num_experts moe_every_n_layers pad_token_id",
     ),
-    ("a whole number", _is_whole, "sliding_window max_relative_positions position_buckets"),
+    ("a whole number", is_whole, "sliding_window max_relative_positions position_buckets"),
     (
         "a number above 0",
-        lambda value: _is_real(value) and value > 0,
+        lambda value: is_real(value) and value > 0,
         """
         rms_norm_eps layer_norm_eps norm_eps layer_norm_epsilon norm_epsilon rope_theta global_rope_theta local_rope_theta
         rope_local_base_freq rotary_emb_base rotary_scaling_factor partial_rotary_factor query_pre_attn_scalar
         attn_logit_softcapping lora_alpha
         """,
     ),
-    ("a number", _is_real, "attention_multiplier embedding_multiplier residual_multiplier rotary_emb_fraction"),
+    ("a number", is_real, "attention_multiplier embedding_multiplier residual_multiplier rotary_emb_fraction"),
     (
         "true or false",
         lambda value: isinstance(value, bool),
@@ -71,7 +63,7 @@ _KINDS: tuple[tuple[str, Callable[[Any], bool], str], ...] = (
         """,
     ),
     ("a list of texts", _are(_is_text), "architectures layer_types lora_adaptations task_names"),
-    ("a list of whole numbers", _are(_is_whole), "no_rope_layers"),
+    ("a list of whole numbers", _are(is_whole), "no_rope_layers"),
     ("an object", lambda value: isinstance(value, Mapping), "rope_parameters rope_scaling text_config per_layer_config"),
 )
 _CHECKS = {key: (what, fits) for what, fits, keys in _KINDS for key in keys.split()}

@@ -150,3 +150,10 @@ def _opened(text: str, content: str | list[dict[str, str]]) -> str:
     if end < 0:
         raise InputError("continue_final_message is set, but the chat template does not show the last message as it is.")
     return text[: end + len(last)]
+
+
+def plain(prompt: Any) -> Any:
+    """Returns the text of what scores take beside prompts, {"content": [parts]} and {"text": ...}; all else as it is."""
+    if isinstance(prompt, Mapping) and "content" in prompt:
+        return "\n".join(texts_of(prompt["content"]))
+    return prompt["text"] if isinstance(prompt, Mapping) and "text" in prompt else prompt

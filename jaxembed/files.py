@@ -2,7 +2,9 @@
 
 import json
 import math
-from collections.abc import Mapping
+import uuid
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -85,12 +87,37 @@ def inside(place: str, said_by: Path) -> str:
     return place
 
 
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Gives the path of a new file beside `path`, which takes its place at the end, or is removed if that is not reached.
+
+    The name is its own: two runs may write the same file, what else lies there is not ours, and a link in a hub's cache is
+    replaced instead of what other revisions share.
+    """
+    partial = path.with_name(f"{path.name}.{uuid.uuid4().hex[:12]}.partial")
+    try:
+        yield partial
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
 def mapping(found: Mapping[str, Any], key: str, path: Path) -> Mapping[str, Any]:
     """Returns the object under a key of a file, empty where there is none. Raises `CheckpointError` for anything else."""
     value = found.get(key)
     if value is not None and not isinstance(value, Mapping):
         raise CheckpointError(f"{key} of {path} should be an object, not {value!r}.")
     return value or {}
+
+
+def is_real(value: Any) -> bool:
+    """Whether a JSON value is a number; true and false are none, nor are the infinities that Python's reader takes."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def is_whole(value: Any) -> bool:
+    """Whether a JSON value is a whole number, however it is written."""
+    return is_real(value) and value == int(value)
 
 
 def whole_number(found: Mapping[str, Any], key: str, path: Path) -> int | None:
@@ -101,8 +128,7 @@ def whole_number(found: Mapping[str, Any], key: str, path: Path) -> int | None:
     value = found.get(key)
     if value is None:
         return None
-    number = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-    if not number or value != int(value) or value < 1:
+    if not is_whole(value) or value < 1:
         raise CheckpointError(f"{key} of {path} should be a whole number above 0, not {value!r}.")
     return int(value)
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from jaxembed.batching import Text
-from jaxembed.chat import texts_of
+from jaxembed.chat import plain
 from jaxembed.config import PoolerConfig, PoolingParams, PoolingTask
 from jaxembed.engine import Engine, Progress
 from jaxembed.errors import InputError, InputTypeError
@@ -295,14 +295,7 @@ def _id(kind: str) -> str:
 def _side(data: Any, name: str) -> list[Prompt]:
     if isinstance(data, Sequence) and not len(data):
         raise InputError(f"At least one {name} element must be given")
-    return read_prompts([_plain(each) for each in data] if isinstance(data, list | tuple) else _plain(data))
-
-
-def _plain(prompt: Any) -> Any:
-    """Returns the text of what scores take beside prompts, {"content": [parts]} and {"text": ...}; all else as it is."""
-    if isinstance(prompt, Mapping) and "content" in prompt:
-        return "\n".join(texts_of(prompt["content"]))
-    return prompt["text"] if isinstance(prompt, Mapping) and "text" in prompt else prompt
+    return read_prompts([plain(each) for each in data] if isinstance(data, list | tuple) else plain(data))
 
 
 def _pooler(fields: Mapping[str, Any] | None) -> PoolerConfig:

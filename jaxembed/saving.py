@@ -1,15 +1,13 @@
 """Saving a model as sentence-transformers does: the checkpoint's files, with what the user set written into them."""
 
 import json
-import os
 import shutil
-import uuid
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from jaxembed.errors import InputError
-from jaxembed.files import read_json
+from jaxembed.files import read_json, replacing
 
 SETTINGS = "config_sentence_transformers.json"
 
@@ -32,11 +30,6 @@ def save(source: Path, target: Path, changes: Mapping[str, Mapping[str, Any]]) -
 
 
 def _merge(path: Path, values: Mapping[str, Any]) -> None:
-    """Replaces the file instead of writing into it: in a hub's cache it is a link to what other revisions share."""
     text = json.dumps({**(read_json(path) or {}), **values}, indent=2, ensure_ascii=False)
-    partial = path.with_name(f"{path.name}.{uuid.uuid4().hex[:12]}.partial")
-    try:
+    with replacing(path) as partial:
         partial.write_text(text + "\n", encoding="utf-8")
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)

@@ -34,14 +34,20 @@ _NEUTRAL: dict[str, tuple[Any, ...] | None] = {
 }
 # Groups of arguments, by all their names, and those of each that change no vector.
 _OLD_NAMES = {"model_args": "model_kwargs", "tokenizer_args": "processor_kwargs", "config_args": "config_kwargs"}
-_OF_HUB = ("trust_remote_code", "revision", "code_revision", "token", "cache_dir", "local_files_only")
-_OF_TORCH = (*_OF_HUB, "dtype", "torch_dtype", "attn_implementation", "_attn_implementation", "use_cache")
-_ON_DEVICE = ("device_map", "low_cpu_mem_usage", "use_safetensors", "provider", "file_name", "export", "add_pooling_layer")
-_OF_PADDING = ("padding", "padding_side", "pad_to_multiple_of", "return_tensors", "return_attention_mask")
+_OF_HUB = ("trust_remote_code", "token", "cache_dir", "local_files_only")
+# What changes no vector here whoever says it, a file or a caller: how transformers reads files, runs attention or pads.
+MODEL_NEUTRAL = frozenset(
+    (*_OF_HUB, "attn_implementation", "use_cache", "device_map", "low_cpu_mem_usage", "use_safetensors", "add_pooling_layer")
+)
+PROCESSOR_NEUTRAL = frozenset((*_OF_HUB, "padding", "padding_side", "use_fast", "clean_up_tokenization_spaces"))
+# What a file says beside it of where it came from, and of a type that is chosen at loading.
+_ORIGIN = ("revision", "code_revision")
+_OF_TORCH = (*_OF_HUB, *_ORIGIN, "dtype", "torch_dtype", "attn_implementation", "_attn_implementation", "use_cache")
+_OF_ARRAYS = ("pad_to_multiple_of", "return_tensors", "return_attention_mask")
 _WITHOUT_EFFECT = {
-    "model_kwargs": (*_OF_TORCH, *_ON_DEVICE),
-    "processor_kwargs": (*_OF_HUB, *_OF_PADDING, "use_fast", "clean_up_tokenization_spaces", "model_max_length"),
-    "processing_kwargs.text": (*_OF_PADDING, "return_token_type_ids", "logits_to_keep"),
+    "model_kwargs": {*MODEL_NEUTRAL, *_OF_TORCH, "provider", "file_name", "export"},
+    "processor_kwargs": {*PROCESSOR_NEUTRAL, *_ORIGIN, *_OF_ARRAYS, "model_max_length"},
+    "processing_kwargs.text": {"padding", "padding_side", *_OF_ARRAYS, "return_token_type_ids", "logits_to_keep"},
 }
 
 

@@ -15,16 +15,16 @@ from typing import Any
 import numpy as np
 
 from jaxembed import similarity
+from jaxembed.arguments import MODEL_NEUTRAL, PROCESSOR_NEUTRAL, dtype_of, known, takes_positions
 from jaxembed.batching import Text
 from jaxembed.engine import Engine
 from jaxembed.errors import InputError, InputTypeError
 from jaxembed.files import read_json
 from jaxembed.heads import NormalizeHead
-from jaxembed.options import MODEL_NEUTRAL, PROCESSOR_NEUTRAL, dtype_of, known, takes_positions
 from jaxembed.prompts import Tokenization
 from jaxembed.quantization import PRECISIONS, quantize_embeddings
 from jaxembed.saving import SETTINGS, save
-from jaxembed.sentence_bert import CONFIG_CHANGES, LENGTH_FILES
+from jaxembed.sentence_bert import CONFIG_CHANGES, read_transformer_file
 from jaxembed.tokens import Side
 
 logger = logging.getLogger(__name__)
@@ -346,7 +346,7 @@ class SentenceTransformer:
         changes: dict[str, Mapping[str, Any]] = {}
         if self._settings() != self._loaded:
             changes[SETTINGS] = self._settings()
-        named = next((name for name in LENGTH_FILES if read_json(model.folder / name)), LENGTH_FILES[0])
+        named = read_transformer_file(model.folder).name
         lengths: dict[str, Any] = {} if self._max_seq_length == self._files_length else {"max_seq_length": self._max_seq_length}
         if self._config_kwargs:
             changes["config.json"] = dict(model.config_json)
@@ -402,7 +402,7 @@ class SentenceTransformer:
         width = self.truncate_dim if truncate_dim is None else truncate_dim
         vectors = vectors if width is None else np.ascontiguousarray(vectors[..., :width])
         if normalise:
-            vectors = vectors / np.maximum(np.linalg.norm(vectors, axis=-1, keepdims=True), 1e-12)
+            vectors = similarity.unit(vectors)
         return vectors
 
     def _resolve_prompt(self, prompt: str | None, prompt_name: str | None) -> str:

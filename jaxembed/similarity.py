@@ -13,7 +13,8 @@ from jaxembed.errors import InputError
 Pair = tuple[np.ndarray, np.ndarray]
 
 
-def _unit(x: np.ndarray) -> np.ndarray:
+def unit(x: np.ndarray) -> np.ndarray:
+    """Returns vectors [..., d] at unit length; zeros stay zeros."""
     normed: np.ndarray = x / np.maximum(np.linalg.norm(x, axis=-1, keepdims=True), 1e-12)
     return normed
 
@@ -25,7 +26,7 @@ def _distances(a: np.ndarray, b: np.ndarray, order: int) -> np.ndarray:
 
 # For each name: all pairs [n, d], [m, d] to [n, m], and pairwise [n, d], [n, d] to [n].
 _FUNCTIONS: dict[str, tuple[Callable[..., np.ndarray], Callable[..., np.ndarray]]] = {
-    "cosine": (lambda a, b: _unit(a) @ _unit(b).T, lambda a, b: (_unit(a) * _unit(b)).sum(-1)),
+    "cosine": (lambda a, b: unit(a) @ unit(b).T, lambda a, b: (unit(a) * unit(b)).sum(-1)),
     "dot": (lambda a, b: a @ b.T, lambda a, b: (a * b).sum(-1)),
     "euclidean": (lambda a, b: -_distances(a, b, 2), lambda a, b: -np.linalg.norm(a - b, axis=-1)),
     "manhattan": (lambda a, b: -_distances(a, b, 1), lambda a, b: -np.abs(a - b).sum(-1)),

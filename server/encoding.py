@@ -12,6 +12,7 @@ import orjson
 from starlette.responses import Response, StreamingResponse
 
 from jaxembed.errors import InputError
+from jaxembed.similarity import unit
 
 EncodingFormat = Literal["float", "base64", "bytes", "bytes_only"]
 EmbedDtype = Literal["float32", "float16", "bfloat16", "fp8_e4m3", "fp8_e5m2"]
@@ -175,10 +176,8 @@ def to_int8(vectors: np.ndarray) -> np.ndarray:
     dot products of the integers keep their order; sixteen times the standard deviation would be no finer, and values beyond
     four of them, one in thousands, are cut. A model that does not normalise would overflow that scale.
     """
-    lengths = np.linalg.norm(vectors, axis=-1, keepdims=True)
-    units = vectors / np.where(lengths > 0, lengths, np.float32(1))
     scale = np.float32(127 * np.sqrt(vectors.shape[-1]) / _INT8_DEVIATIONS)
-    return np.clip(np.rint(units * scale), -127, 127).astype(np.int8)
+    return np.clip(np.rint(unit(vectors) * scale), -127, 127).astype(np.int8)
 
 
 def cohere_embeddings(vectors: Sequence[np.ndarray], types: Sequence[str]) -> dict[str, Any]:

@@ -20,6 +20,8 @@ from jaxembed.server.tracing import Tracing
 # Open without a key, so that load balancers and orchestrators can look, and the page that asks for the key can be shown.
 PUBLIC = ("/health", "/ready", "/ping", *pages.PATHS)
 
+_TOO_MUCH = "The server is overloaded: too many large requests are open."
+
 access = logging.getLogger("jaxembed.access")
 logger = logging.getLogger("jaxembed.server")
 
@@ -64,7 +66,7 @@ class Gate:
                 size += arrived
                 self._open_bytes += arrived
                 if self._open_bytes > self._settings.max_open_bytes:
-                    raise OverloadedError("The server is overloaded: too many large requests are open.")
+                    raise OverloadedError(_TOO_MUCH)
             return message
 
         try:
@@ -97,7 +99,7 @@ class Gate:
             message = f"The body has {_length(headers)} bytes and may have {self._settings.max_body_bytes}."
             return Problem.of(HttpError(413, message))
         if _length(headers) and self._open_bytes + _length(headers) > self._settings.max_open_bytes:
-            return Problem.of(OverloadedError("The server is overloaded: too many large requests are open."))
+            return Problem.of(OverloadedError(_TOO_MUCH))
         return None
 
     def _has_key(self, headers: MutableMapping[bytes, bytes]) -> bool:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from fakes import silent
 from reference import pickled, tiny
 from safetensors.numpy import load_file, save_file
 
@@ -35,19 +36,13 @@ def vectors(folder: Path, **options) -> np.ndarray:
     return np.array([out.outputs.embedding for out in LLM(str(folder), **options).embed(TEXTS, use_tqdm=False)])
 
 
-@pytest.fixture
-def unrecorded(monkeypatch):
-    """Leaves out what takes longest with tiny models, the vectors that a manifest records."""
-    monkeypatch.setattr(conversion, "streamed_vectors", lambda *_, **__: np.zeros((1, 1), np.float32))
-
-
 @pytest.mark.parametrize("name", EVERY)
 @pytest.mark.usefixtures("unrecorded")
 def test_there_and_back_gives_the_bytes_that_went_in(name, checkpoint, tmp_path):
     """Every checkpoint there is a golden of, so that a new family is tested without a line here."""
     folder = checkpoint(name)
     convert(str(folder), tmp_path / "out")
-    count = export(str(tmp_path / "out"), tmp_path / "back", progress=_silent).tensors
+    count = export(str(tmp_path / "out"), tmp_path / "back", progress=silent).tensors
     compared = 0
     for path in folder.rglob("*.safetensors"):
         original, returned = load_file(path), load_file(tmp_path / "back" / path.relative_to(folder))
@@ -68,17 +63,6 @@ def test_there_and_back_gives_the_bytes_that_went_in(name, checkpoint, tmp_path)
         assert json.loads(again.read_text()) == json.loads(path.read_text())
 
 
-class _silent:
-    def __init__(self, total: int) -> None:
-        pass
-
-    def __enter__(self):
-        return lambda count: None
-
-    def __exit__(self, *exception) -> None:
-        pass
-
-
 def test_a_merged_adapter_stays_merged_there_and_back(checkpoint, tmp_path):
     folder = checkpoint("backbone-jina5-small")
 
@@ -89,7 +73,7 @@ def test_a_merged_adapter_stays_merged_there_and_back(checkpoint, tmp_path):
     expected = vector(folder)
     convert(str(folder), tmp_path / "out")
     np.testing.assert_array_equal(vector(tmp_path / "out"), expected)
-    export(str(tmp_path / "out"), tmp_path / "back", progress=_silent)
+    export(str(tmp_path / "out"), tmp_path / "back", progress=silent)
     np.testing.assert_array_equal(vector(tmp_path / "back"), expected)
 
 
@@ -105,7 +89,7 @@ def test_another_task_than_the_merged_one_is_refused(checkpoint, tmp_path):
         ("matching", "retrieval", "has the task 'text-matching' merged"),
         ("none", "retrieval", "was converted without a task; for 'retrieval'"),
     ):
-        for use in (LLM, lambda name, **options: export(name, tmp_path / "back", progress=_silent, **options)):
+        for use in (LLM, lambda name, **options: export(name, tmp_path / "back", progress=silent, **options)):
             with pytest.raises(InputError, match=said):
                 use(str(tmp_path / out), hf_overrides={"jina_task": asked})
     LLM(str(tmp_path / "default"), hf_overrides={"jina_task": "retrieval"})
@@ -119,7 +103,7 @@ def test_what_is_exported_is_the_model_that_was_converted(checkpoint, tmp_path):
     convert(str(folder), tmp_path / "out", hf_overrides=overrides)
     for source, options in ((tmp_path / "out", {}), (folder, {"hf_overrides": overrides})):
         back = tmp_path / f"back-{source.name}"
-        export(str(source), back, progress=_silent, **options)
+        export(str(source), back, progress=silent, **options)
         np.testing.assert_array_equal(vectors(back), expected)
 
 
@@ -128,7 +112,7 @@ def test_an_exported_config_names_the_type_of_its_tensors(checkpoint, tmp_path):
     folder = checkpoint("backbone-bert", lambda spec: spec["files"]["config.json"].update(dtype="bfloat16"))
     for dtype, named in (("auto", "bfloat16"), ("float32", "float32"), ("int8", "float32")):
         convert(str(folder), tmp_path / dtype, dtype=dtype)
-        export(str(tmp_path / dtype), tmp_path / f"back-{dtype}", progress=_silent)
+        export(str(tmp_path / dtype), tmp_path / f"back-{dtype}", progress=silent)
         assert json.loads((tmp_path / f"back-{dtype}" / "config.json").read_text())["dtype"] == named
 
 
@@ -151,7 +135,7 @@ def test_a_changed_array_is_not_exported(checkpoint, tmp_path):
     chunk = tmp_path / "out" / ARRAYS / "backbone.layers.up.w" / "0.0.0"
     chunk.write_bytes(bytes(chunk.stat().st_size))
     with pytest.raises(CheckpointError, match=r"the array backbone\.layers\.up\.w has changed"):
-        export(str(tmp_path / "out"), tmp_path / "back", progress=_silent)
+        export(str(tmp_path / "out"), tmp_path / "back", progress=silent)
     assert not (tmp_path / "back").exists()
 
 
@@ -335,7 +319,7 @@ def test_a_checkpoint_in_fp8_loads_converts_and_comes_back_wide(checkpoint, tmp_
     assert 0.99 < figures(rounded, expected)["cosine_min"] < 1 - 1e-6
     convert(str(folder), tmp_path / "out")
     np.testing.assert_array_equal(vectors(tmp_path / "out"), rounded)
-    export(str(tmp_path / "out"), tmp_path / "back", progress=_silent)
+    export(str(tmp_path / "out"), tmp_path / "back", progress=silent)
     np.testing.assert_array_equal(vectors(tmp_path / "back"), rounded)
 
 

@@ -39,7 +39,7 @@ FLOORS = {
     "jaxembed.stats": 5,
     "jaxembed.scheduler": 5,
     "jaxembed.llm": 6,
-    "jaxembed.options": 6,
+    "jaxembed.arguments": 6,
     "jaxembed.saving": 6,
     "jaxembed.sentence_transformer": 6,
     "jaxembed.verification": 6,

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from fakes import silent
 
 from jaxembed import LLM
 from jaxembed.cli import main
@@ -17,22 +18,7 @@ from jaxembed.convert.placing import beside, check_target
 from jaxembed.convert.small_files import small_files
 from jaxembed.errors import CheckpointError, InputError
 
-
-class _silent:
-    def __init__(self, total: int) -> None:
-        pass
-
-    def __enter__(self):
-        return lambda count: None
-
-    def __exit__(self, *exception) -> None:
-        pass
-
-
-@pytest.fixture(autouse=True)
-def unrecorded(monkeypatch):
-    """Leaves out what takes longest with tiny models."""
-    monkeypatch.setattr(conversion, "streamed_vectors", lambda *_, **__: np.zeros((1, 1), np.float32))
+pytestmark = pytest.mark.usefixtures("unrecorded")
 
 
 def vectors(folder: Path) -> np.ndarray:
@@ -155,7 +141,7 @@ def test_linked_files_and_folders_go_along(checkpoint, tmp_path):
         (folder / name).rename(tmp_path / name)
         (folder / name).symlink_to(tmp_path / name)
     convert(str(folder), tmp_path / "converted")
-    export(str(folder), tmp_path / "exported", progress=_silent)
+    export(str(folder), tmp_path / "exported", progress=silent)
     for out in (tmp_path / "converted", tmp_path / "exported"):
         assert not any(path.is_symlink() for path in out.rglob("*"))
         np.testing.assert_array_equal(vectors(out), expected)
@@ -201,7 +187,7 @@ def test_a_module_outside_the_folder_is_refused(name, place, checkpoint, tmp_pat
     module["path"] = str(outside) if place.startswith("/") else place
     (folder / "modules.json").write_text(json.dumps(listed))
     out = tmp_path / "out"
-    for run in (LLM, lambda name: convert(name, out), lambda name: export(name, out, progress=_silent)):
+    for run in (LLM, lambda name: convert(name, out), lambda name: export(name, out, progress=silent)):
         with pytest.raises(CheckpointError, match="which lies outside the checkpoint's folder"):
             run(str(folder))
     assert {path: path.read_bytes() for path in outside.rglob("*") if path.is_file()} == before
@@ -214,7 +200,7 @@ def test_a_converted_folder_does_not_lead_outside_either(checkpoint, tmp_path):
     config["jaxembed"]["place"] = "../outside"
     (tmp_path / "out" / "config.json").write_text(json.dumps(config))
     with pytest.raises(CheckpointError, match="which lies outside the checkpoint's folder"):
-        export(str(tmp_path / "out"), tmp_path / "back", progress=_silent)
+        export(str(tmp_path / "out"), tmp_path / "back", progress=silent)
     assert not (tmp_path / "outside").exists()
 
 

@@ -9,7 +9,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from jaxembed.batching import Text
-from jaxembed.chat import texts_of
+from jaxembed.chat import plain
 from jaxembed.config import PoolingParams
 from jaxembed.errors import InputError
 from jaxembed.server.encoding import json_response
@@ -132,9 +132,7 @@ def texts_of_side(value: Any, name: str) -> list[str]:
 
 
 def _text(value: Any, name: str) -> str:
-    if isinstance(value, dict) and "content" in value:
-        return "\n".join(texts_of(value["content"]))
-    text = value.get("text") if isinstance(value, dict) else value
+    text = plain(value)
     if not isinstance(text, str):
         raise HttpError(400, f"{name} must hold texts, or objects with 'content' or 'text'.", param=name)
     return text

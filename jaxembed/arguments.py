@@ -1,24 +1,19 @@
-"""How sentence-transformers may be given its options: by position, and in `model_kwargs` and `processor_kwargs`."""
+"""How sentence-transformers may be given its arguments: by position, and in `model_kwargs` and `processor_kwargs`."""
 
 import functools
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Set
 from typing import Any
 
+from jaxembed import sentence_bert
 from jaxembed.errors import InputError
 
-# Options for transformers that change no vector here: how it reads files, runs attention or pads. The rest is refused.
-MODEL_NEUTRAL = set(
-    "attn_implementation device_map low_cpu_mem_usage use_safetensors trust_remote_code add_pooling_layer use_cache "
-    "use_flash_attention_2 cache_dir local_files_only token".split()
-)
-PROCESSOR_NEUTRAL = set(
-    "padding_side padding use_fast trust_remote_code clean_up_tokenization_spaces legacy cache_dir local_files_only "
-    "token".split()
-)
+# Those of callers that change no vector; the rest is refused.
+MODEL_NEUTRAL = sentence_bert.MODEL_NEUTRAL | {"use_flash_attention_2"}
+PROCESSOR_NEUTRAL = sentence_bert.PROCESSOR_NEUTRAL | {"legacy"}
 
 
-def known(argument: str, given: Mapping[str, Any] | None, read: set[str], neutral: set[str]) -> Mapping[str, Any]:
+def known(argument: str, given: Mapping[str, Any] | None, read: Set[str], neutral: Set[str]) -> Mapping[str, Any]:
     """Returns the options of an argument. Raises `InputError` for one that is neither read nor without effect on vectors."""
     unknown = sorted(set(given or {}) - read - neutral)
     if unknown:
