@@ -154,7 +154,7 @@ def operations(sizes: Sizes) -> dict[str, tuple[Any, Callable[[Choice, Any], jax
 
 
 def check(sizes: Sizes) -> Iterator[dict[str, Any]]:
-    """Compares every back end of this device with the reference, with itself, and with itself after a neighbour changed."""
+    """Compares every back end of this device with the reference, with itself, and with itself after a neighbor changed."""
     row = texts(sizes.checked, 80, 256, 0)
     for operation, (shape, function, draw) in operations(sizes).items():
         x = draw()
@@ -238,7 +238,7 @@ def run_attention(inputs: Any, start: jax.Array, *, stop: jax.Array, cell: int, 
 
 
 def run_pool(inputs: Any, starts: jax.Array, *, lengths: jax.Array, choice: Choice) -> jax.Array:
-    """Mean pooling, every other vector normalised."""
+    """Mean pooling, every other vector normalized."""
     dims = jnp.full_like(starts, inputs[0].shape[1])
     return pool(*inputs, starts, lengths, dims * 0, dims, jnp.arange(len(starts)) % 2 == 0, modes=("mean",), choice=choice)
 

@@ -27,7 +27,7 @@ from jaxembed.convert.writing import Outline, Writer
 from jaxembed.errors import CheckpointError, InputError
 from jaxembed.files import read_json
 from jaxembed.loading import Description, Overrides, describe
-from jaxembed.quantised import Quantised
+from jaxembed.quantized import Quantized
 
 DTYPES = ("auto", "float32", "bfloat16", "int8")
 # What is read at once for a digest; small enough to stay in a processor's cache.
@@ -46,7 +46,7 @@ def convert(
     """Converts a checkpoint into the new folder `out` and returns its manifest.
 
     source: a folder or a hub name. dtype: "auto" keeps each tensor's own type, "float32" and "bfloat16" turn all of the
-    backbone, "int8" quantises the matrices of its layers and turns the rest into bfloat16. progress: given the number of
+    backbone, "int8" quantizes the matrices of its layers and turns the rest into bfloat16. progress: given the number of
     bytes there are to write, returns a context manager that gives a function to call with bytes written. hf_overrides: as in
     `loading.load`; they stay in the new folder's `config.json`. hub: of `loading.find_model`. Raises `InputError` for a place
     that cannot be written, `CheckpointError` for weights whose vectors are not finite, and what loading raises.
@@ -94,7 +94,7 @@ def check_same(found: Description, folder: Path) -> None:
 
 
 def stored_type(parameter: Parameter, dtype: str) -> np.dtype:
-    """Returns the type in which a parameter that is not quantised is stored."""
+    """Returns the type in which a parameter that is not quantized is stored."""
     own = parameter.dtype
     if dtype == "auto" or not parameter.in_backbone:
         # fp8 without a scale is exact in bfloat16, and JAX has no float64 by default.
@@ -113,7 +113,7 @@ def _write_arrays(
 ) -> tuple[dict[str, StoredArray], np.ndarray]:
     """Writes all parameters and returns them with the vectors of the fixed texts in float32, from one reading of the source.
 
-    A quantised parameter becomes two arrays, `path.q` and `path.scale`.
+    A quantized parameter becomes two arrays, `path.q` and `path.scale`.
     """
     stored = {path: each for parameter in listed for path, each in _outlines(parameter, dtype).items()}
     outlines = {path: outline for path, (outline, _) in stored.items()}
@@ -156,14 +156,14 @@ def _outlines(parameter: Parameter, dtype: str) -> dict[str, tuple[Outline, tupl
     }
 
 
-def _parts(path: str, piece: np.ndarray | Quantised) -> dict[str, np.ndarray]:
+def _parts(path: str, piece: np.ndarray | Quantized) -> dict[str, np.ndarray]:
     """Returns the pieces of arrays that a parameter's piece is stored as."""
-    return {f"{path}.q": piece.q, f"{path}.scale": piece.scale} if isinstance(piece, Quantised) else {path: piece}
+    return {f"{path}.q": piece.q, f"{path}.scale": piece.scale} if isinstance(piece, Quantized) else {path: piece}
 
 
 def _texts(found: Description) -> list[Text]:
     ids = found.tokenizer.encode(list(TEXTS), max_length=found.max_length)
-    return [Text(one, normalise=bool(found.recipe.normalise)) for one in ids]
+    return [Text(one, normalize=bool(found.recipe.normalize)) for one in ids]
 
 
 def _cost(

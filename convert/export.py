@@ -22,7 +22,7 @@ from jaxembed.convert.stored import as_bytes
 from jaxembed.files import inside
 from jaxembed.heads import DenseHead, LayerNormHead
 from jaxembed.loading import Description, Overrides, describe
-from jaxembed.quantised import Quantised, dequantised
+from jaxembed.quantized import Quantized, dequantized
 
 # Room for one tensor in the header, which is written last and padded with spaces as the format allows.
 _HEADER_ENTRY = 400
@@ -46,7 +46,7 @@ def export(
 ) -> Exported:
     """Writes the new folder `out` in the layout of a Hugging Face checkpoint.
 
-    source: a converted folder, or any other checkpoint. Tensors keep the type in which they are stored; quantised matrices
+    source: a converted folder, or any other checkpoint. Tensors keep the type in which they are stored; quantized matrices
     become float32. Names are those of the bare model, without the prefix of a task class, and the config is the one that the
     model is loaded with, overrides included. progress, hf_overrides, hub: as those of `convert`. Raises `CheckpointError` for
     a converted folder whose arrays have changed, and what `convert` raises.
@@ -166,4 +166,4 @@ class _Layers(Sequence[np.ndarray]):
 
 def _plain(parameter: Parameter, index: int) -> np.ndarray:
     value = parameter.reads[index]()
-    return dequantised(value) if isinstance(value, Quantised) else value
+    return dequantized(value) if isinstance(value, Quantized) else value

@@ -22,7 +22,7 @@ from jaxembed.errors import CheckpointError, UnsupportedModelError
 from jaxembed.heads import DenseHead, Head, LayerNormHead
 from jaxembed.layers import Heads, Linear, Merge
 from jaxembed.pooling import Embedder
-from jaxembed.quantised import Quantised, quantise
+from jaxembed.quantized import Quantized, quantize
 from jaxembed.registry import Family
 
 _Names = dict[str, tuple[str, tuple[str, ...], bool]]
@@ -45,35 +45,35 @@ class Parameter:
 
     path: dotted. shape: with the layers first if it is stacked. axes: a letter for each axis. reads: give one piece each, a
     layer of a stack or the whole. dtype: of what they give. summed: axes that a product sums over, for a matrix of a layer
-    that may be quantised; else None.
+    that may be quantized; else None.
     """
 
     path: str
     shape: tuple[int, ...]
     axes: tuple[str, ...]
     dtype: np.dtype
-    reads: tuple[Callable[[], np.ndarray | Quantised], ...]
+    reads: tuple[Callable[[], np.ndarray | Quantized], ...]
     stacked: bool
     summed: int | None = None
 
-    def value(self, index: int) -> np.ndarray | Quantised:
+    def value(self, index: int) -> np.ndarray | Quantized:
         """Reads one piece in the type in which it is stored, its elements in order."""
         value = self.reads[index]()
-        return value if isinstance(value, Quantised) else in_order(value).reshape(value.shape)
+        return value if isinstance(value, Quantized) else in_order(value).reshape(value.shape)
 
-    def rounded(self, value: np.ndarray | Quantised, dtype: Any, *, int8: bool) -> np.ndarray | Quantised:
-        """Returns what `value` gave in `dtype`, or quantised if it is so, or if it may be and `int8` is asked for."""
-        if isinstance(value, Quantised):
+    def rounded(self, value: np.ndarray | Quantized, dtype: Any, *, int8: bool) -> np.ndarray | Quantized:
+        """Returns what `value` gave in `dtype`, or quantized if it is so, or if it may be and `int8` is asked for."""
+        if isinstance(value, Quantized):
             return value
         if int8 and self.summed is not None:
-            return quantise(value, summed=self.summed)
+            return quantize(value, summed=self.summed)
         return value.astype(dtype, copy=False)
 
-    def piece(self, index: int, dtype: Any, *, int8: bool) -> np.ndarray | Quantised:
+    def piece(self, index: int, dtype: Any, *, int8: bool) -> np.ndarray | Quantized:
         """Reads one piece and rounds it."""
         return self.rounded(self.value(index), dtype, int8=int8)
 
-    def pieces(self, dtype: Any, *, int8: bool) -> Iterator[np.ndarray | Quantised]:
+    def pieces(self, dtype: Any, *, int8: bool) -> Iterator[np.ndarray | Quantized]:
         """Reads the pieces in turn."""
         return (self.piece(index, dtype, int8=int8) for index in range(len(self.reads)))
 

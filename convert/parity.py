@@ -29,7 +29,7 @@ def figures(vectors: np.ndarray, expected: np.ndarray) -> dict[str, float]:
     """Returns how vectors [n, e] differ from the expected ones.
 
     cosine_min, cosine_mean: of each vector with its own. max_abs: the largest difference of one value. sign_flips: the share of
-    values whose sign differs, which is what binary quantisation keeps of them.
+    values whose sign differs, which is what binary quantization keeps of them.
     """
     a, b = vectors.astype(np.float64), expected.astype(np.float64)
     norms = np.linalg.norm(a, axis=1) * np.linalg.norm(b, axis=1)

@@ -61,7 +61,7 @@ class Checkpoint:
         tensor = self._found[name].read()
         if name not in self._scales:
             return tensor
-        return scales.dequantised(name, tensor, self._found[self._scales[name]].read(), self._block)
+        return scales.dequantized(name, tensor, self._found[self._scales[name]].read(), self._block)
 
 
 def open_tensors(path: Path) -> dict[str, Stored]:

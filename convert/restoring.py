@@ -18,7 +18,7 @@ from jaxembed.convert.weights import read_leaves
 from jaxembed.convert.writing import digest_of, digest_of_piece
 from jaxembed.errors import CheckpointError, InputError
 from jaxembed.heads import Head
-from jaxembed.quantised import Quantised
+from jaxembed.quantized import Quantized
 from jaxembed.registry import Family
 
 
@@ -39,7 +39,7 @@ def restore_weights(
     """Returns what `load_weights` returns, from the arrays of a converted folder.
 
     Orbax reads onto each device what it holds and nothing else. Where each layer is an array of its own (`per_layer`, a CPU),
-    and where stored matrices are yet to be quantised, each is read by itself instead. Raises `CheckpointError` if the folder
+    and where stored matrices are yet to be quantized, each is read by itself instead. Raises `CheckpointError` if the folder
     is damaged or does not hold this model.
     """
     graph, state, summed = declare(family, config, heads, modes, include_prompt=include_prompt)
@@ -67,17 +67,17 @@ def stored_parameters(
     _check_adapter(config, folder, manifest)
     found = []
     for path, shape in declared.items():
-        quantised = f"{path}.q" in manifest.arrays
-        array = manifest.arrays.get(f"{path}.q" if quantised else path)
+        quantized = f"{path}.q" in manifest.arrays
+        array = manifest.arrays.get(f"{path}.q" if quantized else path)
         if array is None or array.shape != shape:
             held = f"it is {list(array.shape)}" if array else "it is not there"
             raise CheckpointError(
                 f"{folder} should hold the array {path} {list(shape)}, and {held}: what its arrays are cannot be changed by "
                 "overrides; convert the checkpoint again, with them if need be."
             )
-        read = partial(_read, folder / ARRAYS, path, quantised)
+        read = partial(_read, folder / ARRAYS, path, quantized)
         reads = tuple(partial(read, layer) for layer in array.layers)
-        dtype = np.dtype(np.float32 if quantised else array.dtype)
+        dtype = np.dtype(np.float32 if quantized else array.dtype)
         found.append(
             Parameter(path, shape, array.axes, dtype, reads, array.stacked, summed.get(path) if array.stacked else None)
         )
@@ -100,10 +100,10 @@ def _check_adapter(config: Any, folder: Path, manifest: Manifest) -> None:
         raise InputError(f"{folder} {has}; {what}, convert the checkpoint again with those overrides.")
 
 
-def _read(arrays: Path, path: str, quantised: bool, layer: int | None) -> np.ndarray | Quantised:
-    if not quantised:
+def _read(arrays: Path, path: str, quantized: bool, layer: int | None) -> np.ndarray | Quantized:
+    if not quantized:
         return store.read(arrays, path, layer)
-    return Quantised(store.read(arrays, f"{path}.q", layer), store.read(arrays, f"{path}.scale", layer))
+    return Quantized(store.read(arrays, f"{path}.q", layer), store.read(arrays, f"{path}.scale", layer))
 
 
 def _rounded(path: str) -> bool:
@@ -124,5 +124,5 @@ def _joined(arrays: dict[str, jax.Array]) -> dict[str, Any]:
     ]
     joined: dict[str, Any] = dict(arrays)
     for path in matrices:
-        joined[path] = Quantised(joined.pop(f"{path}.q"), joined.pop(f"{path}.scale"))
+        joined[path] = Quantized(joined.pop(f"{path}.q"), joined.pop(f"{path}.scale"))
     return joined

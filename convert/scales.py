@@ -21,28 +21,28 @@ _BLOCK = (128, 128)
 
 
 def check_method(config: Mapping[str, Any]) -> None:
-    """Raises `UnsupportedModelError` for a `config.json` whose weights are quantised in a way that is not read."""
-    quantisation = _quantisation(config)
-    if not quantisation:
+    """Raises `UnsupportedModelError` for a `config.json` whose weights are quantized in a way that is not read."""
+    quantization = _quantization(config)
+    if not quantization:
         return
-    method, layout = quantisation.get("quant_method"), quantisation.get("format", _FORMATS[0])
-    turned = quantisation.get("transform_config")
+    method, layout = quantization.get("quant_method"), quantization.get("format", _FORMATS[0])
+    turned = quantization.get("transform_config")
     if turned and not (isinstance(turned, Mapping) and not any(turned.values())):
         raise UnsupportedModelError(
-            "weights quantised with a transform_config are not supported, as they are turned before they are rounded. "
-            "Use the checkpoint that was quantised from."
+            "weights quantized with a transform_config are not supported, as they are turned before they are rounded. "
+            "Use the checkpoint that was quantized from."
         )
     if method not in _METHODS or (method == "compressed-tensors" and layout not in _FORMATS):
         named = f"{method} ({layout})" if method == "compressed-tensors" else str(method)
         raise UnsupportedModelError(
-            f"weights quantised by {named} are not supported; supported are {', '.join(_METHODS)} with "
-            f"{', '.join(_FORMATS)}. Use the checkpoint that was quantised from."
+            f"weights quantized by {named} are not supported; supported are {', '.join(_METHODS)} with "
+            f"{', '.join(_FORMATS)}. Use the checkpoint that was quantized from."
         )
 
 
 def block_size(config: Mapping[str, Any]) -> tuple[int, int]:
     """Returns rows and columns of the blocks that share a scale."""
-    given = _quantisation(config).get("weight_block_size")
+    given = _quantization(config).get("weight_block_size")
     if given is None:
         return _BLOCK
     whole = isinstance(given, list) and len(given) == 2 and all(type(one) is int and one > 0 for one in given)
@@ -51,7 +51,7 @@ def block_size(config: Mapping[str, Any]) -> tuple[int, int]:
     return given[0], given[1]
 
 
-def _quantisation(config: Mapping[str, Any]) -> Mapping[str, Any]:
+def _quantization(config: Mapping[str, Any]) -> Mapping[str, Any]:
     """What a config says of it, under the key of today or the one that compressed-tensors had before."""
     for key in ("quantization_config", "compression_config"):
         given = config.get(key)
@@ -79,7 +79,7 @@ def scales_of(tensors: Mapping[str, Stored]) -> tuple[dict[str, str], set[str]]:
     return scales, hidden & set(tensors)
 
 
-def dequantised(name: str, weight: np.ndarray, scale: np.ndarray, block: tuple[int, int]) -> np.ndarray:
+def dequantized(name: str, weight: np.ndarray, scale: np.ndarray, block: tuple[int, int]) -> np.ndarray:
     """Returns weight [o, i] times its scale, float32: one number, one for each row [o] or [o, 1], or one for each block."""
     wide, scale = weight.astype(np.float32), scale.astype(np.float32)
     if scale.size == 1:

@@ -28,7 +28,7 @@ _CHOICES = Choices(Choice("banded", (128, 256), _STREAMED), Choice("xla", (1, 1)
 # Bytes that may be read ahead of the layer that is computed.
 _AHEAD = 64 << 20
 
-# Gives one piece of a parameter on the host, an array or quantised.
+# Gives one piece of a parameter on the host, an array or quantized.
 Take = Callable[[Parameter, int], Any]
 
 
@@ -177,7 +177,7 @@ class ReadAhead:
 
 
 def _wide(piece: Any) -> Any:
-    """A piece on the device, in float32 but for the int8 of what is quantised."""
+    """A piece on the device, in float32 but for the int8 of what is quantized."""
 
     def wide(part: np.ndarray) -> jax.Array:
         return jax.device_put(part if part.dtype == np.int8 else part.astype(np.float32, copy=False))

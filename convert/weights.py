@@ -12,7 +12,7 @@ from jax.sharding import Mesh
 from jaxembed import sharding
 from jaxembed.convert.parameters import Parameter, declare, fill, open_parameters
 from jaxembed.heads import Head
-from jaxembed.quantised import Quantised
+from jaxembed.quantized import Quantized
 from jaxembed.registry import Family
 
 
@@ -32,7 +32,7 @@ def load_weights(
     """Returns the graph of an `Embedder` and its state, every leaf an array of `dtype` on the default device or the mesh.
 
     The heads stay float32, as the reference keeps them. per_layer: each stacked leaf becomes a tuple with one array for each
-    layer, what a CPU wants. int8: the matrices of the layers become `Quantised`. The host never holds more than one
+    layer, what a CPU wants. int8: the matrices of the layers become `Quantized`. The host never holds more than one
     parameter's worth of tensors beside the device's copy. Raises `CheckpointError` for anything that does not fit.
     """
     graph, state, summed = declare(family, config, heads, modes, include_prompt=include_prompt)
@@ -61,7 +61,7 @@ def leaf(parameter: Parameter, dtype: Any, *, per_layer: bool, int8: bool, mesh:
 
 
 def _stack(pieces: Any, layers: int) -> Any:
-    """The pieces in one array, or one `Quantised`, with a leading axis; filled in turn, so that none is held twice."""
+    """The pieces in one array, or one `Quantized`, with a leading axis; filled in turn, so that none is held twice."""
     whole: Any = None
     for index, piece in enumerate(pieces):
         if whole is None:
@@ -76,10 +76,10 @@ def _placed(value: Any, axes: tuple[str, ...], mesh: Mesh | None) -> Any:
 
 
 def each_part(value: Any, axes: tuple[str, ...], make: Callable[[Any, tuple[str, ...]], Any]) -> Any:
-    """Returns `make(array, its axes)`, or a `Quantised` of what it makes of q and scale."""
-    if not isinstance(value, Quantised):
+    """Returns `make(array, its axes)`, or a `Quantized` of what it makes of q and scale."""
+    if not isinstance(value, Quantized):
         return make(value, axes)
-    return Quantised(make(value.q, axes), make(value.scale, scale_axes(axes, value.q.ndim - value.scale.ndim)))
+    return Quantized(make(value.q, axes), make(value.scale, scale_axes(axes, value.q.ndim - value.scale.ndim)))
 
 
 def scale_axes(axes: tuple[str, ...], summed: int) -> tuple[str, ...]:

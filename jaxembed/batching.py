@@ -17,13 +17,13 @@ class Text:
     """One tokenized text and what is asked of its vector.
 
     ids: int32 [n], special tokens included. skip: leading prompt tokens that pooling leaves out. dimensions: leading output
-    dimensions to keep, None for all. normalise: whether the vector shall have unit length. types: token types, int32 [n].
+    dimensions to keep, None for all. normalize: whether the vector shall have unit length. types: token types, int32 [n].
     """
 
     ids: np.ndarray
     skip: int = 0
     dimensions: int | None = None
-    normalise: bool = True
+    normalize: bool = True
     types: np.ndarray | None = None
 
 
@@ -188,7 +188,7 @@ def arrays(row: Row, texts: Sequence[Text], shape: Shape, width: int) -> tuple[n
     tokens, types = np.zeros(shape.row, np.int32), np.zeros(shape.row, np.int32)
     starts = np.full(shape.texts, shape.row, np.int32)
     lengths, skip, dims = (np.zeros(shape.texts, np.int32) for _ in range(3))
-    normalise = np.zeros(shape.texts, np.bool_)
+    normalize = np.zeros(shape.texts, np.bool_)
     for place, (index, start) in enumerate(zip(row.texts, row.starts, strict=True)):
         text = texts[index]
         n = len(text.ids)
@@ -197,8 +197,8 @@ def arrays(row: Row, texts: Sequence[Text], shape: Shape, width: int) -> tuple[n
             types[start : start + n] = text.types
         starts[place], lengths[place], skip[place] = start, n, text.skip
         dims[place] = text.dimensions or width
-        normalise[place] = text.normalise
-    return tokens, starts, lengths, skip, dims, normalise, types
+        normalize[place] = text.normalize
+    return tokens, starts, lengths, skip, dims, normalize, types
 
 
 def _powers(first: int, last: int) -> list[int]:

@@ -90,7 +90,7 @@ class Engine:
     def run(self, texts: Iterable[Text], *, kind: str = "embed", progress: Progress | None = None) -> Iterator[np.ndarray]:
         """Yields one float32 array for each text, in input order.
 
-        kind: "embed" gives [dimensions]; "token_embed" gives [n, dimensions], heads and normalisation applied to every
+        kind: "embed" gives [dimensions]; "token_embed" gives [n, dimensions], heads and normalization applied to every
         token; "hidden" gives [n, d], the last hidden states as the transformer leaves them. `texts` may be a generator: it
         is pulled in windows of some thousand, in another thread. progress: called after each row with how many texts and
         tokens it held. Raises `InputError` for an empty text, one longer than the model takes, or an unknown token id.

@@ -19,7 +19,7 @@ from jaxtyping import Array, Float
 
 from jaxembed.errors import UnsupportedModelError
 from jaxembed.kernels_pallas import RelativeBias
-from jaxembed.quantised import product
+from jaxembed.quantized import product
 
 
 class Linear(nnx.Module):
@@ -68,9 +68,9 @@ class LayerNorm(nnx.Module):
 
     def __call__(self, x: Float[Array, "*t d"]) -> Float[Array, "*t d"]:
         wide = x.astype(jnp.float32)
-        centred = wide - wide.mean(-1, keepdims=True)
-        variance = jnp.square(centred).mean(-1, keepdims=True)
-        normal = centred * jax.lax.rsqrt(variance + self.epsilon)
+        centered = wide - wide.mean(-1, keepdims=True)
+        variance = jnp.square(centered).mean(-1, keepdims=True)
+        normal = centered * jax.lax.rsqrt(variance + self.epsilon)
         scaled = normal * self.scale[...].astype(jnp.float32)
         return (scaled if self.bias is None else scaled + self.bias[...].astype(jnp.float32)).astype(x.dtype)
 

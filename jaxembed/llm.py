@@ -105,7 +105,7 @@ class LLM:
             quantization=options.get("quantization"),
         )
         if self._pooler.use_activation is None:
-            self._pooler.use_activation = self.engine.model.recipe.normalise
+            self._pooler.use_activation = self.engine.model.recipe.normalize
         self.name = served_model_name or self.engine.model.name
 
     @property

@@ -16,7 +16,7 @@ class Packed:
 
     tokens: vocabulary ids, 0 outside every text. starts, lengths: where text i begins and how long it is; unused places,
     all at the end, have start t and length 0. skip: leading prompt tokens that pooling leaves out. dims: how many leading
-    output dimensions text i asked for. normalise: whether text i wants unit length. types: token types, or None where
+    output dimensions text i asked for. normalize: whether text i wants unit length. types: token types, or None where
     every token has type 0. cell (static): no text crosses a multiple of it.
     """
 
@@ -25,7 +25,7 @@ class Packed:
     lengths: Int[Array, " s"]
     skip: Int[Array, " s"]
     dims: Int[Array, " s"]
-    normalise: Bool[Array, " s"]
+    normalize: Bool[Array, " s"]
     types: Int[Array, " t"] | None = None
     cell: int = field(kw_only=True, metadata={"static": True})
 

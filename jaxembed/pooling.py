@@ -67,17 +67,17 @@ class Embedder(nnx.Module):
         states: Array = self.backbone(packed, choices.attention)
         skip = jnp.zeros_like(packed.skip) if self.include_prompt else packed.skip
         fused, rest = self._fused()
-        dims, normalise = (None, None) if rest else (packed.dims, packed.normalise)
+        dims, normalize = (None, None) if rest else (packed.dims, packed.normalize)
         pooled = pool(
-            states, packed.starts, packed.lengths, skip, dims, normalise, fused, modes=self.modes, choice=choices.pool
+            states, packed.starts, packed.lengths, skip, dims, normalize, fused, modes=self.modes, choice=choices.pool
         )
-        return finish(_through(rest, pooled), packed.dims, packed.normalise) if rest else pooled
+        return finish(_through(rest, pooled), packed.dims, packed.normalize) if rest else pooled
 
     def token_embed(self, packed: Packed, choices: Choices) -> Float[Array, "t e"]:
         """Returns one vector for each token: the heads and each text's wishes, without pooling."""
         text = jnp.minimum(packed.text_of_token(), packed.starts.shape[0] - 1)
         tokens = _through(self.heads, self.hidden(packed, choices))
-        return finish(tokens, packed.dims[text], packed.normalise[text])
+        return finish(tokens, packed.dims[text], packed.normalize[text])
 
     def _fused(self) -> tuple[FusedDense | None, Sequence[nnx.Module]]:
         """The first head, if `pool` can take it in, and the others."""

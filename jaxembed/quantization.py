@@ -27,7 +27,7 @@ def quantize_embeddings(
     int8 and uint8 [n, d] divide each dimension's range into 256 steps; the range comes from `ranges` [2, d] (minimum and
     maximum), else from `calibration_embeddings` [m, d], else from the embeddings themselves. binary (int8) and ubinary
     (uint8) [n, ceil(d / 8)] hold one bit a dimension, set where it is above zero, most significant first; binary is ubinary
-    less 128. A list of matrices gives a list, quantised on one common range. Raises `InputError` for an unknown precision,
+    less 128. A list of matrices gives a list, quantized on one common range. Raises `InputError` for an unknown precision,
     for integers, and for a range to be drawn from a single vector.
     """
     if precision not in PRECISIONS:

@@ -41,7 +41,7 @@ class Recipe:
     """How vectors are made.
 
     modes: pooling modes, concatenated. include_prompt: whether prompt tokens are pooled. heads: modules between pooling and
-    the end. normalise: whether the files end in a Normalize module; None if there are no such files. prompts: by name.
+    the end. normalize: whether the files end in a Normalize module; None if there are no such files. prompts: by name.
     similarity: the name of a similarity function, or None. max_length: tokens of the longest text by sentence-transformers'
     file, or None. matryoshka: allowed dimensions, empty for any; None if the model is not trained for it. instruction_end: the
     mark up to which a text is an instruction that is not pooled. truncate_dim: the dimensions that `SentenceTransformer.encode`
@@ -51,7 +51,7 @@ class Recipe:
     modes: tuple[str, ...]
     include_prompt: bool = True
     heads: tuple[Head, ...] = ()
-    normalise: bool | None = None
+    normalize: bool | None = None
     prompts: Mapping[str, str] = field(default_factory=dict)
     default_prompt_name: str | None = None
     similarity: str | None = None
@@ -113,8 +113,8 @@ def _without_modules(reading: _Reading, config: Mapping[str, Any], pooling: str)
     """What `pooling` in `config.json` says, as llama-nemotron-embed has it, else the default of the family."""
     said = config.get("pooling")
     if config.get("model_type") == "model2vec":
-        reading.fact("normalised", "yes" if config.get("normalize") else "no", "config.json")
-        return Recipe(modes=("mean",), normalise=bool(config.get("normalize")))
+        reading.fact("normalized", "yes" if config.get("normalize") else "no", "config.json")
+        return Recipe(modes=("mean",), normalize=bool(config.get("normalize")))
     if said is None:
         reading.fact("pooling", pooling, "the default of this family: there is no modules.json")
         return Recipe(modes=(pooling,))
@@ -155,11 +155,11 @@ def _from_modules(reading: _Reading, modules: list[tuple[str, str]]) -> Recipe:
             raise UnsupportedModelError(f"modules.json puts a {name} before its Pooling; that is not supported.")
     if recipe is None:
         raise UnsupportedModelError("modules.json names no Pooling module, and without one there is no vector of a text.")
-    normalise = bool(heads) and isinstance(heads[-1], NormalizeHead)
-    heads = heads[:-1] if normalise else heads
+    normalize = bool(heads) and isinstance(heads[-1], NormalizeHead)
+    heads = heads[:-1] if normalize else heads
     reading.fact("heads", ", ".join(_described(head) for head in heads) or "none", "modules.json")
-    reading.fact("normalised", "yes" if normalise else "no", "modules.json")
-    return replace(recipe, heads=tuple(heads), normalise=normalise)
+    reading.fact("normalized", "yes" if normalize else "no", "modules.json")
+    return replace(recipe, heads=tuple(heads), normalize=normalize)
 
 
 def _pooling(config: dict[str, Any], place: Path) -> tuple[tuple[str, ...], bool]:

@@ -194,7 +194,7 @@ def rotate(
 ) -> Float[Array, "t n h"]:
     """Turns the first 2r numbers of each head by their angles, in float32.
 
-    The pairs are (x[i], x[i + r]), or neighbours (x[2i], x[2i + 1]) if `interleaved`. What lies beyond 2r stays as it is.
+    The pairs are (x[i], x[i + r]), or neighbors (x[2i], x[2i + 1]) if `interleaved`. What lies beyond 2r stays as it is.
     """
     turns = 2 * cosines.shape[-1]
     moving, still = x[..., :turns].astype(jnp.float32), x[..., turns:]

@@ -1,6 +1,6 @@
 """The API of sentence-transformers over the engine: a user switches by changing one import.
 
-Behaviour follows sentence-transformers 6.2: texts longer than `max_seq_length` are cut without a word, as there; vectors come
+Behavior follows sentence-transformers 6.2: texts longer than `max_seq_length` are cut without a word, as there; vectors come
 as the checkpoint's modules make them; `truncate_dim` comes before `normalize_embeddings`.
 """
 
@@ -194,7 +194,7 @@ class SentenceTransformer:
     def _modules(self) -> list[Any]:
         recipe = self.engine.model.recipe
         pooling = PoolingView(recipe.modes, self.engine.model.hidden_width * len(recipe.modes), recipe.include_prompt)
-        return [TransformerView(self), pooling, *recipe.heads, *([NormalizeHead()] if recipe.normalise else [])]
+        return [TransformerView(self), pooling, *recipe.heads, *([NormalizeHead()] if recipe.normalize else [])]
 
     def __len__(self) -> int:
         return len(self._modules())
@@ -248,8 +248,8 @@ class SentenceTransformer:
             raise InputError(f"Precision {precision!r} is not supported, must be one of {list(PRECISIONS)}")
         if output_value not in _OUTPUT_VALUES:
             raise InputError(f"output_value must be 'sentence_embedding', 'token_embeddings' or None, not {output_value!r}.")
-        quantised = precision not in (None, "float32")
-        if output_value is None and quantised:
+        quantized = precision not in (None, "float32")
+        if output_value is None and quantized:
             raise InputError(f"precision={precision!r} needs output_value 'sentence_embedding' or 'token_embeddings'.")
         lone = isinstance(inputs, str | Mapping)
         texts = _listed([inputs] if lone else inputs)
@@ -261,11 +261,11 @@ class SentenceTransformer:
             return found[0] if lone else found
         if output_value == "token_embeddings":
             found = list(self._run(texts, prefix, "hidden", show_progress_bar))
-            found = quantize_embeddings(found, str(precision)) if quantised else found
+            found = quantize_embeddings(found, str(precision)) if quantized else found
             return found[0] if lone else found
         rows = list(self._run(texts, prefix, "embed", show_progress_bar))
         vectors = self._after(np.stack(rows) if rows else np.zeros((0,), np.float32), truncate_dim, normalize_embeddings)
-        if quantised and len(vectors):
+        if quantized and len(vectors):
             vectors = quantize_embeddings(vectors, str(precision))
         if convert_to_tensor:
             import jax.numpy as jnp
@@ -380,7 +380,7 @@ class SentenceTransformer:
                 chunk = [prefix + text for text in texts[begin : begin + _CHUNK]]
                 encoded = tokenization.encode(model.tokenizer, chunk)
                 for ids, skip in zip(encoded, model.left_out(chunk, prefix, tokenization), strict=True):
-                    yield Text(ids, skip=min(skip, len(ids)), normalise=bool(model.recipe.normalise))
+                    yield Text(ids, skip=min(skip, len(ids)), normalize=bool(model.recipe.normalize))
 
         if not bar:
             yield from self.engine.run(tokenized(), kind=kind)
@@ -398,10 +398,10 @@ class SentenceTransformer:
             for vector, hidden in zip(vectors, tokens, strict=True)
         ]
 
-    def _after(self, vectors: np.ndarray, truncate_dim: int | None, normalise: bool) -> np.ndarray:
+    def _after(self, vectors: np.ndarray, truncate_dim: int | None, normalize: bool) -> np.ndarray:
         width = self.truncate_dim if truncate_dim is None else truncate_dim
         vectors = vectors if width is None else np.ascontiguousarray(vectors[..., :width])
-        if normalise:
+        if normalize:
             vectors = similarity.unit(vectors)
         return vectors
 

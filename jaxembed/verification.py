@@ -84,7 +84,7 @@ def against_reference(engine: Engine, folder: Path, python: Path) -> Comparison:
         cut = engine.max_length if engine.max_length != describe(str(place)).max_length else None
         asked = {"folder": str(place), "texts": texts, "ids": [one.tolist() for one in walked], "max_length": cut}
         arrays, versions = _ask(python, asked, folder, Path(scratch))
-    ours = np.stack(list(engine.run([Text(one, normalise=bool(model.recipe.normalise)) for one in ids])))
+    ours = np.stack(list(engine.run([Text(one, normalize=bool(model.recipe.normalize)) for one in ids])))
     theirs = arrays.get("vectors")
     if theirs is None:
         # No pipeline of sentence-transformers: the states of the two texts are what can be compared.
@@ -110,7 +110,7 @@ def against_record(engine: Engine, manifest: Manifest) -> Comparison:
             f"the conversion recorded the vectors of texts of up to {max(map(len, ids))} tokens; leave out --max-model-len "
             f"{engine.max_length}."
         )
-    ours = list(engine.run([Text(one, normalise=bool(engine.model.recipe.normalise)) for one in ids]))
+    ours = list(engine.run([Text(one, normalize=bool(engine.model.recipe.normalize)) for one in ids]))
     against = f"the vectors of {manifest.source['name']} that the conversion recorded"
     return Comparison(against, len(texts), _kind(engine), _figures(np.stack(ours), expected, against), ())
 
@@ -173,7 +173,7 @@ def _ask(python: Path, asked: Mapping[str, Any], folder: Path, scratch: Path) ->
 def _layers(engine: Engine, ids: np.ndarray, arrays: Mapping[str, np.ndarray], number: int) -> list[tuple[str, float]]:
     """The relative difference of what enters the first layer, what leaves each, and the final states, for one text.
 
-    The reference may normalise what leaves the last layer before it tells it, so there the final states stand for it. Where
+    The reference may normalize what leaves the last layer before it tells it, so there the final states stand for it. Where
     the layers are not looked into, or the loop does not turn once for each, that of the final states is all there is.
     """
     ours, final = _states(engine, ids)

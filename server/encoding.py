@@ -174,7 +174,7 @@ def to_int8(vectors: np.ndarray) -> np.ndarray:
 
     For x of unit length: round(x · sqrt(d) / 4 · 127), kept within -127 and 127. One fixed scale for all dimensions, so that
     dot products of the integers keep their order; sixteen times the standard deviation would be no finer, and values beyond
-    four of them, one in thousands, are cut. A model that does not normalise would overflow that scale.
+    four of them, one in thousands, are cut. A model that does not normalize would overflow that scale.
     """
     scale = np.float32(127 * np.sqrt(vectors.shape[-1]) / _INT8_DEVIATIONS)
     return np.clip(np.rint(unit(vectors) * scale), -127, 127).astype(np.int8)

@@ -277,13 +277,13 @@ class Service:
         prefix: str,
         max_tokens: int | None,
     ) -> list[Text]:
-        dimensions, normalise = params.dimensions, bool(params.use_activation)
+        dimensions, normalize = params.dimensions, bool(params.use_activation)
         encoded: list[np.ndarray] = []
         texts: list[Text] = []
         for chunk in _chunks([self._bounded(prompt, prefix, tokenization) for prompt in prompts]):
             found = tokenization.encode(self.tokenizer, chunk)
             skips = self.llm.engine.model.left_out(chunk, prefix, tokenization)
-            texts += [Text(ids, min(skip, len(ids)), dimensions, normalise) for ids, skip in zip(found, skips, strict=True)]
+            texts += [Text(ids, min(skip, len(ids)), dimensions, normalize) for ids, skip in zip(found, skips, strict=True)]
             self.llm.engine.check(texts[len(encoded) :])
             encoded += found
         longest = max(len(ids) for ids in encoded)

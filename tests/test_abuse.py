@@ -32,7 +32,7 @@ def overload(start, *, slices: int, seconds: float, saturation_seconds: float) -
     """Offers a server 4 times what it can serve, a tenth of the clients hanging up; returns what was seen.
 
     Slices of overload alternate with slices of saturation, because the speed of a shared machine drifts: each is compared with
-    its neighbours.
+    its neighbors.
     """
     port = free_port()
     limits = ["--max-wait-seconds", "2", "--request-timeout-seconds", str(DEADLINE)]

@@ -1,4 +1,4 @@
-"""One behaviour suite for every back end of attention; the truth is numpy in float64, written as a loop."""
+"""One behavior suite for every back end of attention; the truth is numpy in float64, written as a loop."""
 
 import jax.numpy as jnp
 import numpy as np
@@ -121,7 +121,7 @@ def test_a_bias_by_distance_is_added_to_the_scaled_and_capped_score(backend, cel
 
 
 @pytest.mark.parametrize(("backend", "cell"), CASES)
-def test_a_text_never_sees_its_neighbour_not_by_one_bit(backend, cell):
+def test_a_text_never_sees_its_neighbor_not_by_one_bit(backend, cell):
     rng = np.random.RandomState(7)
     arrays = draw(rng, backend)
     found = texts(len(arrays[0]), cell, rng)

@@ -70,15 +70,15 @@ def test_a_shape_holds_only_what_stays_aligned_in_it():
 def test_arrays_say_what_each_text_asked_for_also_in_a_larger_shape():
     table = TABLES["cpu"]
     texts = [
-        Text(np.array([5, 6, 7], np.int32), skip=1, dimensions=8, normalise=False),
+        Text(np.array([5, 6, 7], np.int32), skip=1, dimensions=8, normalize=False),
         Text(np.array([9], np.int32), types=np.array([1], np.int32)),
     ]
     (row,) = plan([3, 1], table)
-    tokens, starts, lengths, skip, dims, normalise, types = arrays(row, texts, table.shape(64, 64), 384)
+    tokens, starts, lengths, skip, dims, normalize, types = arrays(row, texts, table.shape(64, 64), 384)
     assert tokens[:4].tolist() == [5, 6, 7, 9]
     assert not tokens[4:].any()
     assert starts.tolist() == [0, 3] + [64] * 14
     assert lengths[:3].tolist() == [3, 1, 0]
     assert (skip[0], dims[0], dims[1]) == (1, 8, 384)
-    assert normalise[:3].tolist() == [False, True, False]
+    assert normalize[:3].tolist() == [False, True, False]
     assert types[:5].tolist() == [0, 0, 0, 1, 0]

@@ -203,12 +203,12 @@ def test_a_wrong_value_gives_no_traceback_at_the_command_line(checkpoint, capsys
         ({"quantization_config": {"quant_method": "compressed-tensors", "transform_config": {"a": 1}}}, "transform_config"),
     ],
 )
-def test_quantisation_that_is_not_understood_is_refused(config, said):
+def test_quantization_that_is_not_understood_is_refused(config, said):
     with pytest.raises(UnsupportedModelError, match=said):
         check_method(config)
 
 
-def test_quantisation_that_says_nothing_is_none():
+def test_quantization_that_says_nothing_is_none():
     check_method({"quantization_config": None, "compression_config": {}})
     plain = {"quant_method": "compressed-tensors", "transform_config": {"config_groups": {}}}
     check_method({"compression_config": plain})

@@ -200,7 +200,7 @@ def test_a_converted_model_gives_the_same_vectors(name, checkpoint, tmp_path):
     model = load(str(tmp_path / "out"), per_layer=False)
     texts = [conversion.Text(ids) for ids in model.tokenizer.encode(TEXTS)]
     stacked = np.stack(list(Engine(model).run(texts)))
-    assert figures(stacked, expected)["max_abs"] <= 1e-6 or not model.recipe.normalise
+    assert figures(stacked, expected)["max_abs"] <= 1e-6 or not model.recipe.normalize
     assert figures(stacked, expected)["cosine_min"] > 1 - 1e-6
     assert made == read_manifest(tmp_path / "out")
 
@@ -277,8 +277,8 @@ def test_int8_is_the_same_whether_stored_loaded_stacked_or_scanned(name, checkpo
         LLM(str(folder), quantization="fp4")
 
 
-def test_a_quantised_product_is_the_product_with_the_matrix_it_stands_for():
-    from jaxembed.quantised import dequantised, product, quantise
+def test_a_quantized_product_is_the_product_with_the_matrix_it_stands_for():
+    from jaxembed.quantized import dequantized, product, quantize
 
     rng = np.random.RandomState(0)
     for equation, shape, summed in (
@@ -288,11 +288,11 @@ def test_a_quantised_product_is_the_product_with_the_matrix_it_stands_for():
     ):
         matrix = rng.randn(*shape).astype(np.float32)
         matrix[..., 0] = 0
-        q = quantise(matrix, summed=summed)
+        q = quantize(matrix, summed=summed)
         assert q.scale.shape == shape[summed:]
-        assert np.abs(dequantised(q) - matrix).max() <= np.abs(matrix).max() / 254 * 1.0001
+        assert np.abs(dequantized(q) - matrix).max() <= np.abs(matrix).max() / 254 * 1.0001
         x = rng.randn(5, *shape[:summed]).astype(np.float32)
-        slow = np.tensordot(x, dequantised(q), summed)
+        slow = np.tensordot(x, dequantized(q), summed)
         np.testing.assert_allclose(product(equation, x, q), slow, rtol=1e-5, atol=1e-5)
 
 
@@ -377,7 +377,7 @@ def _config(**changes):
         ("bert", _config(is_decoder=True), ["is_decoder"]),
         ("qwen2", _config(clip_qkv=8.0), ["clip_qkv"]),
         ("bert", _config(architectures=["MambaModel"]), ["the architecture MambaModel is not supported"]),
-        ("bert", _config(quantization_config={"quant_method": "awq"}), ["quantised by awq"]),
+        ("bert", _config(quantization_config={"quant_method": "awq"}), ["quantized by awq"]),
     ],
 )
 def test_bad_input_is_one_sentence_and_leaves_nothing_behind(name, break_, said, checkpoint, tmp_path, capsys):

@@ -50,7 +50,7 @@ def test_each_text_of_a_row_gets_the_dimensions_and_the_length_it_asked_for(engi
     rng = np.random.RandomState(3)
     ids = draw(rng, 20).ids
     full, half, raw, raw_half = engine.run(
-        [Text(ids), Text(ids, dimensions=192), Text(ids, normalise=False), Text(ids, dimensions=192, normalise=False)]
+        [Text(ids), Text(ids, dimensions=192), Text(ids, normalize=False), Text(ids, dimensions=192, normalize=False)]
     )
     assert (full.shape, half.shape) == ((384,), (192,))
     assert np.linalg.norm(full) == pytest.approx(1, abs=1e-6)
@@ -63,7 +63,7 @@ def test_every_kind_of_output_has_its_shape(engine):
     text = draw(np.random.RandomState(4), 9)
     (tokens,) = engine.run([Text(text.ids, dimensions=100)], kind="token_embed")
     (hidden,) = engine.run([text], kind="hidden")
-    (raw,) = engine.run([Text(text.ids, normalise=False)])
+    (raw,) = engine.run([Text(text.ids, normalize=False)])
     assert tokens.shape == (9, 100)
     assert hidden.shape == (9, 384)
     assert tokens.dtype == hidden.dtype == np.float32

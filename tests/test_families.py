@@ -38,10 +38,10 @@ def vector(folder, ids, **options) -> np.ndarray:
     return np.array(output.outputs.embedding)
 
 
-def modules(folder: Path, mode: str | None, *, normalise: bool = True, old: bool = True) -> None:
+def modules(folder: Path, mode: str | None, *, normalize: bool = True, old: bool = True) -> None:
     """Writes the files of sentence-transformers; mode None leaves out Pooling's own."""
     spelling = "sentence_transformers.models."
-    names = ["Transformer", "Pooling", *(["Normalize"] if normalise else [])]
+    names = ["Transformer", "Pooling", *(["Normalize"] if normalize else [])]
     places = ["", "1_Pooling", "2_Normalize"]
     listed = [{"idx": i, "name": str(i), "path": places[i], "type": spelling + name} for i, name in enumerate(names)]
     (folder / "modules.json").write_text(json.dumps(listed))

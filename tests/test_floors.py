@@ -20,7 +20,7 @@ FLOORS = {
     "jaxembed.tokens": 1,
     "jaxembed.quantization": 1,
     "jaxembed.similarity": 1,
-    "jaxembed.quantised": 1,
+    "jaxembed.quantized": 1,
     "jaxembed.sharding": 1,
     "jaxembed.layers": 2,
     "jaxembed.rotary": 2,

@@ -1,4 +1,4 @@
-"""One behaviour suite for every back end of lexical weights and late interaction; the truth is numpy in float64."""
+"""One behavior suite for every back end of lexical weights and late interaction; the truth is numpy in float64."""
 
 import jax.numpy as jnp
 import numpy as np
@@ -55,7 +55,7 @@ def test_lexical_weights_are_each_texts_highest_logits(backend):
 
 
 @pytest.mark.parametrize("backend", LEXICAL)
-def test_lexical_weights_do_not_depend_on_a_neighbour_by_one_bit(backend):
+def test_lexical_weights_do_not_depend_on_a_neighbor_by_one_bit(backend):
     rng = np.random.RandomState(1)
     hidden, *places = row(rng, backend)
     vocabulary, bias = drawn(rng, backend, VOCABULARY, WIDTH), jnp.zeros(VOCABULARY)
@@ -83,7 +83,7 @@ def test_late_interaction_sums_the_best_match_of_each_query_token(backend, lengt
 
 
 @pytest.mark.parametrize("backend", MAXSIM)
-def test_a_documents_score_does_not_depend_on_its_neighbour_by_one_bit(backend):
+def test_a_documents_score_does_not_depend_on_its_neighbor_by_one_bit(backend):
     rng = np.random.RandomState(3)
     documents, *places = row(rng, backend)
     queries = drawn(rng, backend, 1, 20, WIDTH)

@@ -339,7 +339,7 @@ def test_what_is_no_override_is_refused():
     assert PoolingParams(dimensions=np.int64(64)).dimensions == 64
 
 
-def test_a_checkpoint_without_a_normalize_module_is_not_normalised_unless_asked(checkpoint):
+def test_a_checkpoint_without_a_normalize_module_is_not_normalized_unless_asked(checkpoint):
     llm = LLM(str(checkpoint("pipeline-pooling-mean")))
     assert abs(np.linalg.norm(embed(llm, "w8 w9")) - 1) > 1e-3
     asked = embed(llm, "w8 w9", pooling_params=PoolingParams(use_activation=True))

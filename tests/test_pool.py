@@ -1,4 +1,4 @@
-"""One behaviour suite for every back end of pooling; the truth is numpy in float64, one text at a time."""
+"""One behavior suite for every back end of pooling; the truth is numpy in float64, one text at a time."""
 
 import jax.numpy as jnp
 import numpy as np
@@ -28,9 +28,9 @@ def row(rng):
     return rng.randn(T, WIDTH).astype(np.float32), starts, lengths, skip, dims, rng.rand(PLACES) < 0.5
 
 
-def truth(hidden, starts, lengths, skip, dims, normalise, modes, dense=None):
+def truth(hidden, starts, lengths, skip, dims, normalize, modes, dense=None):
     out = []
-    for start, length, prompt, dim, unit in zip(starts, lengths, skip, dims, normalise, strict=True):
+    for start, length, prompt, dim, unit in zip(starts, lengths, skip, dims, normalize, strict=True):
         rows = hidden[start + prompt : start + length].astype(np.float64)
         n, vectors = len(rows), []
         for mode in modes:
@@ -96,7 +96,7 @@ def test_bfloat16_states_are_summed_in_float32(backend, mode):
 
 @pytest.mark.parametrize("backend", TILES)
 @pytest.mark.parametrize("mode", ["mean", "max"])
-def test_a_texts_vector_does_not_depend_on_its_neighbour_by_one_bit(backend, mode):
+def test_a_texts_vector_does_not_depend_on_its_neighbor_by_one_bit(backend, mode):
     rng = np.random.RandomState(4)
     hidden, starts, lengths, *others = row(rng)
     before = run(backend, (hidden, starts, lengths, *others), [mode])

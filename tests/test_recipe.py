@@ -41,7 +41,7 @@ def test_module_types_are_known_in_every_spelling(tmp_path, spelling):
     recipe = read_recipe(write(tmp_path, modules, spelling=spelling), {}, pooling="mean")
     assert recipe.modes == ("mean",)
     assert recipe.heads == (DenseHead(8, 4, False, "linear", False, "2_Dense"),)
-    assert recipe.normalise is True
+    assert recipe.normalize is True
     assert recipe.width(8) == 4
     assert recipe.facts["pooling"] == ("mean", "1_Pooling/config.json")
 
@@ -61,7 +61,7 @@ def test_module_types_are_known_in_every_spelling(tmp_path, spelling):
 def test_pooling_modes_are_read_from_old_and_new_keys(tmp_path, config, modes):
     recipe = read_recipe(write(tmp_path, [("Transformer", None), ("Pooling", config)]), {}, pooling="mean")
     assert recipe.modes == modes
-    assert recipe.normalise is False
+    assert recipe.normalize is False
     assert recipe.include_prompt
 
 
@@ -69,14 +69,14 @@ def test_without_modules_an_encoder_takes_the_mean_and_a_decoder_the_last_token(
     assert read_recipe(tmp_path, {}, pooling="mean").modes == ("mean",)
     recipe = read_recipe(tmp_path, {}, pooling="lasttoken")
     assert recipe.modes == ("lasttoken",)
-    assert recipe.normalise is None
+    assert recipe.normalize is None
 
 
 def test_a_normalize_in_the_middle_stays_where_it_is(tmp_path):
     modules = [("Transformer", None), MEAN, ("Normalize", None), ("LayerNorm", {"dimension": 8})]
     recipe = read_recipe(write(tmp_path, modules), {}, pooling="mean")
     assert recipe.heads == (NormalizeHead(), LayerNormHead(8, "3_LayerNorm"))
-    assert recipe.normalise is False
+    assert recipe.normalize is False
 
 
 def test_prompts_lengths_and_similarity_come_from_their_files(tmp_path):

@@ -270,7 +270,7 @@ def test_options_that_are_not_understood_are_refused(options, message):
         SentenceTransformer(**options)
 
 
-def test_token_embeddings_are_quantised_over_all_tokens(model):
+def test_token_embeddings_are_quantized_over_all_tokens(model):
     matrices = model.encode(TEXTS, output_value="token_embeddings")
     got = model.encode(TEXTS, output_value="token_embeddings", precision="int8")
     for one, expected in zip(got, quantize_embeddings(matrices, "int8"), strict=True):

@@ -108,7 +108,7 @@ def test_empty_variables_and_links_of_kubernetes_are_unset():
 
 
 @pytest.mark.parametrize(("text", "value"), [("False", False), ("true", True), ("None", None), ("MEAN", "MEAN"), ("16", 16)])
-def test_fields_of_the_pooler_may_be_spelt_as_in_python(text, value):
+def test_fields_of_the_pooler_may_be_spelled_as_in_python(text, value):
     assert flags.json_value(text) is value or flags.json_value(text) == value
 
 

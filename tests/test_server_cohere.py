@@ -96,7 +96,7 @@ def test_integers_keep_the_order_of_similarities():
     integers = to_int8(vectors).astype(np.float32)
     integers /= np.linalg.norm(integers, axis=1, keepdims=True)
     assert np.abs(integers @ integers.T - vectors @ vectors.T).max() < 0.005
-    # What a model gives that does not normalise, and a text of which nothing is pooled.
+    # What a model gives that does not normalize, and a text of which nothing is pooled.
     np.testing.assert_array_equal(to_int8(7 * vectors), to_int8(vectors))
     assert not to_int8(np.zeros((1, 8), np.float32)).any()
 

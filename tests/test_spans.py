@@ -19,7 +19,7 @@ def packed(lengths: list[int], gaps: list[int], t: int, s: int) -> Packed:
         lengths=jnp.array([*lengths, *[0] * unused], jnp.int32),
         skip=jnp.zeros(s, jnp.int32),
         dims=jnp.zeros(s, jnp.int32),
-        normalise=jnp.zeros(s, bool),
+        normalize=jnp.zeros(s, bool),
         cell=t,
     )
 

@@ -283,7 +283,7 @@ def test_weights_of_eight_bits_come_back_times_their_scale(kind, layout, tmp_pat
     with pytest.raises(CheckpointError, match=r"shape \[3, 3\], which fits"):
         Checkpoint(tmp_path).read("a.weight")
     (tmp_path / "config.json").write_text(json.dumps({"quantization_config": {"quant_method": "gptq"}}))
-    with pytest.raises(UnsupportedModelError, match="quantised by gptq"):
+    with pytest.raises(UnsupportedModelError, match="quantized by gptq"):
         Checkpoint(tmp_path)
 
 

@@ -184,7 +184,7 @@ def test_streamed_vectors_are_those_of_the_engine(name, checkpoint):
     listed = open_parameters(found.family, found.config, recipe.heads, found.folder, state, summed).parameters
     engine = Engine.load(str(folder))
     ids = np.random.default_rng(0).integers(5, 90, (24, engine.max_length))
-    texts = [Text(one[: max(1, 60 - 3 * number)], normalise=bool(recipe.normalise)) for number, one in enumerate(ids)]
+    texts = [Text(one[: max(1, 60 - 3 * number)], normalize=bool(recipe.normalize)) for number, one in enumerate(ids)]
     taken: list[str] = []
 
     def take(parameter: Parameter, index: int):

@@ -162,14 +162,14 @@ def olmo3(config: Config) -> DecoderConfig:
 
 
 def ernie45(config: Config) -> DecoderConfig:
-    """ERNIE 4.5: a Llama whose heads turn in neighbouring pairs."""
+    """ERNIE 4.5: a Llama whose heads turn in neighboring pairs."""
     bias = bool(config.get("use_bias"))
     rotary = Rotary.from_config(config, config.get("head_dim") or 128, theta=500_000.0)
     return read(config, rotary=rotary, head_width=128, interleaved=True, qkv_bias=bias, out_bias=bias, mlp_bias=bias)
 
 
 def helium(config: Config) -> DecoderConfig:
-    """Helium: another Llama whose heads turn in neighbouring pairs."""
+    """Helium: another Llama whose heads turn in neighboring pairs."""
     rotary = Rotary.from_config(config, config.get("head_dim") or 128, theta=100_000.0)
     return read(config, rotary=rotary, head_width=128, interleaved=True, out_bias=False, mlp_bias=bool(config.get("mlp_bias")))
 
@@ -197,7 +197,7 @@ def granite(config: Config) -> DecoderConfig:
 
 
 def glm(config: Config) -> DecoderConfig:
-    """GLM: half of each head turns, in neighbouring pairs."""
+    """GLM: half of each head turns, in neighboring pairs."""
     return read(config, **_glm(config))
 
 

@@ -86,8 +86,8 @@ def _pool(choice: Choice) -> jax.Array:
     starts, lengths = map(jnp.asarray, _texts())
     skip = jnp.asarray(np.arange(len(starts)) % 3, jnp.int32)
     dims = jnp.asarray(256 - np.arange(len(starts)) % 2 * 100, jnp.int32)
-    normalise = jnp.asarray(np.arange(len(starts)) % 4 < 2)
-    vectors = pool(_drawn(3, ROW, 256), starts, lengths, skip, dims, normalise, modes=("mean",), choice=choice)
+    normalize = jnp.asarray(np.arange(len(starts)) % 4 < 2)
+    vectors = pool(_drawn(3, ROW, 256), starts, lengths, skip, dims, normalize, modes=("mean",), choice=choice)
     return vectors[: len(LENGTHS)]
 
 

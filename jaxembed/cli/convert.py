@@ -25,7 +25,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--dtype",
         default="auto",
         choices=["auto", "float32", "bfloat16", "int8"],
-        help="auto keeps each tensor's own; int8 quantises the layers' matrices, turns the rest into bfloat16, and prints "
+        help="auto keeps each tensor's own; int8 quantizes the layers' matrices, turns the rest into bfloat16, and prints "
         "what that costs (default: auto)",
     )
     parser.add_argument("--verify", action="store_true", help="compare the result as `jaxembed verify` does, and record it")

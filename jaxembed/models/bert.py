@@ -49,7 +49,7 @@ class BertConfig:
 
 
 class Embeddings(nnx.Module):
-    """Words, positions and token types, summed and normalised."""
+    """Words, positions and token types, summed and normalized."""
 
     def __init__(self, config: BertConfig) -> None:
         d = config.embedding_width
@@ -73,7 +73,7 @@ class Embeddings(nnx.Module):
 
 
 class Layer(nnx.Module):
-    """Attention and a two-layer MLP, each added to its input and then normalised."""
+    """Attention and a two-layer MLP, each added to its input and then normalized."""
 
     def __init__(self, config: BertConfig) -> None:
         d, n, h = config.width, config.heads, config.width // config.heads

@@ -62,7 +62,7 @@ class DebertaConfig:
 
 
 class Layer(nnx.Module):
-    """Disentangled attention and a two-layer MLP, each added to its input and then normalised."""
+    """Disentangled attention and a two-layer MLP, each added to its input and then normalized."""
 
     def __init__(self, config: DebertaConfig) -> None:
         d, n, h = config.width, config.heads, config.width // config.heads

@@ -82,7 +82,7 @@ def _norm(config: DecoderConfig, width: int) -> nnx.Module:
 
 
 class Layer(nnx.Module):
-    """Attention and an MLP, each on a normalised copy of its input and added to it."""
+    """Attention and an MLP, each on a normalized copy of its input and added to it."""
 
     def __init__(self, config: DecoderConfig) -> None:
         d, n, k, h, f = config.width, config.heads, config.key_heads, config.head_width, config.mlp_width
@@ -136,7 +136,7 @@ def _through(norm: nnx.Module | None, x: Array) -> Array:
 
 
 class Decoder(nnx.Module):
-    """The decoder without its language head: normalised hidden states of the last layer."""
+    """The decoder without its language head: normalized hidden states of the last layer."""
 
     def __init__(self, config: DecoderConfig) -> None:
         self.words = nnx.Param(jnp.zeros((config.vocabulary, config.width)))
@@ -146,7 +146,7 @@ class Decoder(nnx.Module):
         self.config = config
 
     def __call__(self, packed: Packed, choice: Choice) -> Float[Array, "t d"]:
-        """Returns the normalised last hidden state of every token."""
+        """Returns the normalized last hidden state of every token."""
         config = self.config
         x = self.words[...][packed.tokens]
         if config.embedding_scale != 1.0:

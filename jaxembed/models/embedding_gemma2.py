@@ -119,7 +119,7 @@ class Group(nnx.Module):
 
 
 class EmbeddingGemma2(nnx.Module):
-    """The encoder: what the last linear layer makes of the normalised hidden states."""
+    """The encoder: what the last linear layer makes of the normalized hidden states."""
 
     def __init__(self, config: EmbeddingGemma2Config) -> None:
         self.words = nnx.Param(jnp.zeros((config.vocabulary, config.width)))

@@ -46,7 +46,7 @@ class ModernBertConfig:
 
 
 class Layer(nnx.Module):
-    """Attention and a gated MLP, each on a normalised copy of its input and added to it."""
+    """Attention and a gated MLP, each on a normalized copy of its input and added to it."""
 
     def __init__(self, config: ModernBertConfig, *, first: bool) -> None:
         d, n, h = config.width, config.heads, config.width // config.heads
@@ -73,7 +73,7 @@ class Layer(nnx.Module):
 
 
 class ModernBert(nnx.Module):
-    """The encoder: normalised hidden states of the last layer."""
+    """The encoder: normalized hidden states of the last layer."""
 
     def __init__(self, config: ModernBertConfig) -> None:
         self.words = nnx.Param(jnp.zeros((config.vocabulary, config.width)))
@@ -84,7 +84,7 @@ class ModernBert(nnx.Module):
         self.config = config
 
     def __call__(self, packed: Packed, choice: Choice) -> Float[Array, "t d"]:
-        """Returns the normalised last hidden state of every token."""
+        """Returns the normalized last hidden state of every token."""
         config, everything = self.config, packed.spans(causal=False)
         places = packed.positions(), packed.lengths_of_tokens()
         kinds = (

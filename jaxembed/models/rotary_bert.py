@@ -74,7 +74,7 @@ def _adapted(y: Array, adapters: Adapters | None, x: Array, tasks: Array | None)
 
 
 class Embeddings(nnx.Module):
-    """Words and token types, summed and normalised."""
+    """Words and token types, summed and normalized."""
 
     def __init__(self, config: RotaryBertConfig) -> None:
         d = config.width
@@ -144,7 +144,7 @@ class Experts(nnx.Module):
 
 
 class Layer(nnx.Module):
-    """Attention and an MLP, each added to its input and then normalised."""
+    """Attention and an MLP, each added to its input and then normalized."""
 
     def __init__(self, config: RotaryBertConfig, *, experts: bool = False) -> None:
         d, n, h = config.width, config.heads, config.width // config.heads

@@ -33,7 +33,7 @@ class T5Config:
 
 
 class Layer(nnx.Module):
-    """Attention and an MLP, each on a normalised copy of its input and added to it."""
+    """Attention and an MLP, each on a normalized copy of its input and added to it."""
 
     def __init__(self, config: T5Config) -> None:
         d, n, h = config.width, config.heads, config.head_width
@@ -59,7 +59,7 @@ class Layer(nnx.Module):
 
 
 class T5(nnx.Module):
-    """The encoder: normalised hidden states of the last layer."""
+    """The encoder: normalized hidden states of the last layer."""
 
     def __init__(self, config: T5Config) -> None:
         self.words = nnx.Param(jnp.zeros((config.vocabulary, config.width)))
@@ -69,7 +69,7 @@ class T5(nnx.Module):
         self.far = config.far
 
     def __call__(self, packed: Packed, choice: Choice) -> Float[Array, "t d"]:
-        """Returns the normalised last hidden state of every token."""
+        """Returns the normalized last hidden state of every token."""
         bias = distance_bias(self.distances[...], far=self.far)
         x = self.words[...][packed.tokens]
         return self.norm(each_layer(self.layers, x, packed.spans(causal=False), packed.cell, choice, bias))

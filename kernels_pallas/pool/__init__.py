@@ -18,7 +18,7 @@ def pool(
     lengths: Int[Array, " s"],
     skip: Int[Array, " s"],
     dims: Int[Array, " s"] | None,
-    normalise: Bool[Array, " s"] | None,
+    normalize: Bool[Array, " s"] | None,
     dense: Dense | None = None,
     *,
     modes: tuple[str, ...],
@@ -29,7 +29,7 @@ def pool(
     starts, lengths: where text i lies, in the order of the row; unused places, all at the end, have start t and length 0. skip:
     leading tokens that do not count; where that leaves none, cls reads the first token and all other modes give zeros. modes:
     cls, lasttoken, mean, max, mean_sqrt_len_tokens (sum / √n), weightedmean (weights 1, 2, 3, ... from the text's beginning).
-    dims: what lies behind the first dims[i] outputs becomes 0; normalise: whether text i then gets unit length; None for both
+    dims: what lies behind the first dims[i] outputs becomes 0; normalize: whether text i then gets unit length; None for both
     leaves the vectors as they are. Places without a text give finite values that nobody reads. A `Survey` instead of a choice
     notes the shape and gives zeros. Definitions follow sentence-transformers 6.2, `sentence_transformer/modules/pooling.py`.
     """
@@ -40,5 +40,5 @@ def pool(
         choice.seen.append(PoolShape(t, t, s, d, modes, hidden.dtype.name, outputs, activation))
         return jnp.zeros((s, outputs or d * len(modes)), jnp.float32)
     backend = getattr(import_module(f"{__name__}.{choice.backend}"), choice.backend)
-    out: Array = backend(hidden, starts, lengths, skip, dims, normalise, dense, modes=modes, choice=choice)
+    out: Array = backend(hidden, starts, lengths, skip, dims, normalize, dense, modes=modes, choice=choice)
     return out

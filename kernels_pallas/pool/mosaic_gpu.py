@@ -25,7 +25,7 @@ def mosaic_gpu(
     lengths: Int[Array, " s"],
     skip: Int[Array, " s"],
     dims: Int[Array, " s"] | None,
-    normalise: Bool[Array, " s"] | None,
+    normalize: Bool[Array, " s"] | None,
     dense: Dense | None,
     *,
     modes: tuple[str, ...],
@@ -34,11 +34,11 @@ def mosaic_gpu(
     """Computes `pool` in one mode; d is a multiple of 128. A dense head is one product for all texts, so XLA does that."""
     if dense is not None:
         pooled = mosaic_gpu(hidden, starts, lengths, skip, None, None, None, modes=modes, choice=choice)
-        return behind(pooled, dims, normalise, dense)
+        return behind(pooled, dims, normalize, dense)
     (mode,) = modes
     d, s = hidden.shape[1], starts.shape[0]
     dims = jnp.full_like(starts, d) if dims is None else dims
-    wishes = jnp.zeros_like(starts) if normalise is None else normalise.astype(jnp.int32)
+    wishes = jnp.zeros_like(starts) if normalize is None else normalize.astype(jnp.int32)
     kernel = plgpu.kernel(
         partial(_kernel, mode=mode),
         out_type=jax.ShapeDtypeStruct((s, d), jnp.float32),
@@ -121,6 +121,6 @@ def _load(row):
 
 
 def _strided(d):
-    """Neighbouring threads hold neighbouring pieces of a row, each as long as one load can be."""
+    """Neighboring threads hold neighboring pieces of a row, each as long as one load can be."""
     piece = next(n for n in (8, 4, 2, 1) if d % (THREADS * n) == 0)
     return plgpu.Layout.WG_STRIDED((d,), vec_size=piece)

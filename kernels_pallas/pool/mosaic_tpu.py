@@ -2,7 +2,7 @@
 
 Texts lie in order, so the tiles of texts and of tokens advance together. XLA lists the meetings, at most t / tokens + s / texts
 of them; the kernel goes through the list. A tile's vectors stay in fast memory until its last meeting, which also applies the
-dense head, the matryoshka mask and the normalisation.
+dense head, the matryoshka mask and the normalization.
 """
 
 from functools import partial
@@ -17,7 +17,7 @@ from jaxembed.kernels_pallas.choice import Choice
 from jaxembed.kernels_pallas.pool.parts import ACTIVATIONS, Dense
 
 # What the kernel knows of a text, one column each.
-START, FIRST, END, DIMS, NORMALISE = range(5)
+START, FIRST, END, DIMS, NORMALIZE = range(5)
 
 
 def mosaic_tpu(
@@ -26,7 +26,7 @@ def mosaic_tpu(
     lengths: Int[Array, " s"],
     skip: Int[Array, " s"],
     dims: Int[Array, " s"] | None,
-    normalise: Bool[Array, " s"] | None,
+    normalize: Bool[Array, " s"] | None,
     dense: Dense | None,
     *,
     modes: tuple[str, ...],
@@ -43,7 +43,7 @@ def mosaic_tpu(
             starts + skip,
             starts + lengths,
             jnp.full_like(starts, outputs) if dims is None else dims,
-            jnp.zeros_like(starts) if normalise is None else normalise.astype(jnp.int32),
+            jnp.zeros_like(starts) if normalize is None else normalize.astype(jnp.int32),
         ],
         axis=1,
     )
@@ -168,4 +168,4 @@ def _finished(x, known, weights, mode, activation):
         x = ACTIVATIONS[activation](x + b[...].astype(jnp.float32))
     x = jnp.where(jax.lax.broadcasted_iota(jnp.int32, x.shape, 1) < known[:, DIMS : DIMS + 1], x, 0)
     length = jnp.maximum(jnp.sqrt((x * x).sum(1, keepdims=True)), 1e-12)
-    return jnp.where(known[:, NORMALISE : NORMALISE + 1] == 1, x / length, x)
+    return jnp.where(known[:, NORMALIZE : NORMALIZE + 1] == 1, x / length, x)

@@ -26,10 +26,10 @@ class Dense:
         return activated
 
 
-def finish(x: Float[Array, "s e"], dims: Int[Array, " s"], normalise: Bool[Array, " s"]) -> Float[Array, "s e"]:
+def finish(x: Float[Array, "s e"], dims: Int[Array, " s"], normalize: Bool[Array, " s"]) -> Float[Array, "s e"]:
     """Zeroes what lies beyond each vector's `dims`, then gives unit length to those that want it."""
     x = jnp.where(jnp.arange(x.shape[-1]) < dims[:, None], x, 0)
-    return jnp.where(normalise[:, None], unit(x), x)
+    return jnp.where(normalize[:, None], unit(x), x)
 
 
 def unit(x: Float[Array, "*s d"]) -> Float[Array, "*s d"]:
@@ -38,8 +38,8 @@ def unit(x: Float[Array, "*s d"]) -> Float[Array, "*s d"]:
 
 
 def behind(
-    x: Float[Array, "s d"], dims: Int[Array, " s"] | None, normalise: Bool[Array, " s"] | None, dense: Dense | None
+    x: Float[Array, "s d"], dims: Int[Array, " s"] | None, normalize: Bool[Array, " s"] | None, dense: Dense | None
 ) -> Float[Array, "s e"]:
     """Everything that follows the pooling itself."""
     x = x if dense is None else dense(x)
-    return x if dims is None or normalise is None else finish(x, dims, normalise)
+    return x if dims is None or normalize is None else finish(x, dims, normalize)

@@ -14,7 +14,7 @@ def reference(
     lengths: Int[Array, " s"],
     skip: Int[Array, " s"],
     dims: Int[Array, " s"] | None,
-    normalise: Bool[Array, " s"] | None,
+    normalize: Bool[Array, " s"] | None,
     dense: Dense | None,
     *,
     modes: tuple[str, ...],
@@ -39,4 +39,4 @@ def reference(
         }
         return jnp.concatenate([results[mode] for mode in modes])
 
-    return behind(jax.vmap(one)(starts, lengths, skip), dims, normalise, dense)
+    return behind(jax.vmap(one)(starts, lengths, skip), dims, normalize, dense)

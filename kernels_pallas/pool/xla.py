@@ -14,7 +14,7 @@ def xla(
     lengths: Int[Array, " s"],
     skip: Int[Array, " s"],
     dims: Int[Array, " s"] | None,
-    normalise: Bool[Array, " s"] | None,
+    normalize: Bool[Array, " s"] | None,
     dense: Dense | None,
     *,
     modes: tuple[str, ...],
@@ -26,7 +26,7 @@ def xla(
     counts = (place >= first[:, None]) & (place < end[:, None])  # [s, t]: which tokens count for which text
     total = jnp.maximum(lengths - skip, 0).astype(jnp.float32)[:, None]
     pooled = [_one(mode, hidden, counts, total, starts, first, end) for mode in modes]
-    return behind(jnp.concatenate(pooled, axis=-1), dims, normalise, dense)
+    return behind(jnp.concatenate(pooled, axis=-1), dims, normalize, dense)
 
 
 def _one(mode: str, hidden: Array, counts: Array, total: Array, starts: Array, first: Array, end: Array) -> Array:

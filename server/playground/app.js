@@ -53,7 +53,7 @@ function element(tag, text, properties = {}) {
 
 function drawHeat(lines, vectors) {
   const similar = vectors.map((a) => vectors.map((b) => cosine(a, b)));
-  // Colour by rank between the lowest and the highest pair, because models differ in what they call far apart.
+  // Color by rank between the lowest and the highest pair, because models differ in what they call far apart.
   const others = similar.flatMap((row, i) => row.filter((_, j) => i !== j));
   const low = Math.min(...others, 1), high = Math.max(...others, low + 1e-6);
   const head = element("tr", "");

@@ -134,7 +134,7 @@ def card(service: Service, name: str) -> dict[str, Any]:
         "task": service.task,
         "dimension": model.width,
         "pooling": list(recipe.modes),
-        "normalised": recipe.normalise is not False,
+        "normalized": recipe.normalize is not False,
         "prompts": dict(recipe.prompts),
         "matryoshka_dimensions": None if recipe.matryoshka is None else list(recipe.matryoshka),
     }

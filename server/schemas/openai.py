@@ -105,7 +105,7 @@ class ModelCard(BaseModel):
     task: str
     dimension: int
     pooling: list[str]
-    normalised: bool
+    normalized: bool
     prompts: dict[str, str]
     matryoshka_dimensions: list[int] | None = Field(description="allowed dimensions, empty for any, null for none")
 

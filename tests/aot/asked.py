@@ -84,9 +84,9 @@ def _pool(shape, choice):
     s, d, e = shape.texts, shape.width, shape.outputs
     head = () if e is None else (of(d, e, dtype="float32"), of(e, dtype="float32"))
 
-    def function(hidden, starts, lengths, skip, dims, normalise, *head):
+    def function(hidden, starts, lengths, skip, dims, normalize, *head):
         dense = Dense(*head, shape.activation) if head else None
-        return pool(hidden, starts, lengths, skip, dims, normalise, dense, modes=shape.modes, choice=choice)
+        return pool(hidden, starts, lengths, skip, dims, normalize, dense, modes=shape.modes, choice=choice)
 
     return function, (of(shape.t, d, dtype=shape.dtype), of(s), of(s), of(s), of(s), of(s, dtype="bool"), *head)
 

@@ -106,7 +106,7 @@ def test_encode_gives_what_the_real_encode_gives_for_the_same_arguments(tmp_path
 
 
 @pytest.mark.parametrize("precision", ["int8", "uint8", "binary", "ubinary"])
-def test_quantising_the_same_vectors_gives_the_same_bytes(precision, tmp_path):
+def test_quantizing_the_same_vectors_gives_the_same_bytes(precision, tmp_path):
     inputs = ["a", "b c", "d e f", "g h i j"]
     floats, truth = real_calls(tmp_path, MINILM, [{"inputs": inputs}, {"inputs": inputs, "precision": precision}])
     got = quantize_embeddings(floats, precision)

@@ -389,7 +389,7 @@ GEMMA_2 = {
     "num_global_key_value_heads": 1,
 }
 BACKBONES |= {
-    # Scores are not scaled, and q and k are normalised: scales of one would make a softmax of one hot.
+    # Scores are not scaled, and q and k are normalized: scales of one would make a softmax of one hot.
     "embeddinggemma2": Case("EmbeddingGemma2TextModel", GEMMA_2, lengths=FEW, norms=0.7),
 }
 

@@ -14,7 +14,7 @@ Array = Any
 
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
-class Quantised:
+class Quantized:
     """The matrix q · scale.
 
     q: int8, the shape of the matrix. scale: float32, the shape of the matrix's last axes, those that a product does not sum
@@ -24,11 +24,11 @@ class Quantised:
     q: Array
     scale: Array
 
-    def __getitem__(self, index: Any) -> "Quantised":
-        return self if index is Ellipsis else Quantised(self.q[index], self.scale[index])
+    def __getitem__(self, index: Any) -> "Quantized":
+        return self if index is Ellipsis else Quantized(self.q[index], self.scale[index])
 
 
-def quantise(matrix: np.ndarray, *, summed: int) -> Quantised:
+def quantize(matrix: np.ndarray, *, summed: int) -> Quantized:
     """Returns a float matrix in int8: its first `summed` axes are those that a product sums over.
 
     Each output channel is divided by its largest absolute value over 127 and rounded to the nearest whole number, half to
@@ -39,20 +39,20 @@ def quantise(matrix: np.ndarray, *, summed: int) -> Quantised:
     if not np.isfinite(scale).all():
         raise CheckpointError("a matrix of the layers holds NaN or infinite values, for which int8 has no place.")
     q = np.rint(wide / np.where(scale == 0, np.float32(1), scale))
-    return Quantised(np.clip(q, -127, 127).astype(np.int8), scale)
+    return Quantized(np.clip(q, -127, 127).astype(np.int8), scale)
 
 
-def dequantised(matrix: Quantised) -> np.ndarray:
-    """Returns the float32 matrix that a quantised one stands for."""
+def dequantized(matrix: Quantized) -> np.ndarray:
+    """Returns the float32 matrix that a quantized one stands for."""
     return np.asarray(matrix.q, np.float32) * np.asarray(matrix.scale)
 
 
 def product(equation: str, x: Array, w: Array) -> Array:
-    """Returns `einsum(equation, x, w)` in the type of x, where w may be quantised.
+    """Returns `einsum(equation, x, w)` in the type of x, where w may be quantized.
 
     Every whole number up to 127 is exact in bfloat16, so the product is of the exact q; the scale comes behind it, on the
     outputs, of which there are fewer than weights.
     """
-    if not isinstance(w, Quantised):
+    if not isinstance(w, Quantized):
         return jnp.einsum(equation, x, w)
     return (jnp.einsum(equation, x, w.q.astype(x.dtype)) * w.scale).astype(x.dtype)
