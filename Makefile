@@ -26,13 +26,13 @@ aot: ## compiles kernels and whole models for TPU v5e, v6e, v7x and H200, on a m
 goldens: ## draws tests/goldens anew from the real libraries
 	@scripts/setup.sh product
 	@scripts/setup.sh reference
-	@.venv-reference/bin/python tests/reference/write_goldens.py
+	@.venv-reference/bin/python tests/support/reference/write_goldens.py
 
 table: ## measures every family anew and draws the table of docs/models.md
 	@scripts/setup.sh product
 	@scripts/setup.sh reference
 	@JAXEMBED_RECORD=1 .venv/bin/python -m pytest -m parity tests/parity/test_families.py
-	@.venv/bin/python tests/reference/table.py
+	@.venv/bin/python tests/support/reference/table.py
 
 clients: ## the real client libraries, unmodified, against a running server
 	@scripts/setup.sh product

@@ -112,7 +112,7 @@ def copy_plainly(source: Path, target: Path) -> None:
 
 def convert(source: Path, target: Path) -> None:
     """Converts as the command does."""
-    from jaxembed.convert.conversion import convert as run
+    from jaxembed.convert.tool.conversion import convert as run
 
     begin = time.perf_counter()
     run(str(source), target)

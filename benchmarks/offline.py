@@ -42,14 +42,15 @@ def serve_jaxembed(texts: list[str]) -> None:
     """Answers each line on standard input with the seconds that one pass over the corpus takes."""
     import jax
 
-    from jaxembed import LLM, batching
+    from jaxembed import LLM
+    from jaxembed.packing import planning
 
     llm = LLM(max_model_len=MAX_TOKENS)
     llm.warm_up()
     llm.embed(texts[:64], use_tqdm=False)
     ids = llm.engine.model.tokenizer.encode(texts)
     lengths = [len(x) for x in ids]
-    rows = batching.plan(lengths, llm.engine.table)
+    rows = planning.plan(lengths, llm.engine.table)
     padding = 1 - sum(lengths) / sum(row.shape.row for row in rows)
     say({"tokens": sum(lengths), "padding": padding, "version": f"jax {jax.__version__}"})
     for _ in sys.stdin:

@@ -4,15 +4,17 @@
 package imports neither jax nor transformers: that happens when a model is loaded.
 """
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from jaxembed.lazy import lazy
 
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from jaxembed.config import PoolerConfig, PoolingParams
-    from jaxembed.llm import LLM
-    from jaxembed.outputs import (
+    from jaxembed.sentence_transformers.quantization import quantize_embeddings
+    from jaxembed.sentence_transformers.sentence_transformer import SentenceTransformer
+    from jaxembed.vllm.llm import LLM
+    from jaxembed.vllm.outputs import (
         EmbeddingOutput,
         EmbeddingRequestOutput,
         PoolingOutput,
@@ -20,27 +22,26 @@ if TYPE_CHECKING:
         ScoringOutput,
         ScoringRequestOutput,
     )
-    from jaxembed.quantization import quantize_embeddings
-    from jaxembed.sentence_transformer import SentenceTransformer
+    from jaxembed.vllm.params import PoolerConfig, PoolingParams
 
-_HOME = {
-    "LLM": "llm",
-    "PoolerConfig": "config",
-    "PoolingParams": "config",
-    "EmbeddingOutput": "outputs",
-    "EmbeddingRequestOutput": "outputs",
-    "PoolingOutput": "outputs",
-    "PoolingRequestOutput": "outputs",
-    "ScoringOutput": "outputs",
-    "ScoringRequestOutput": "outputs",
-    "SentenceTransformer": "sentence_transformer",
-    "quantize_embeddings": "quantization",
+_HOMES = {
+    "LLM": "vllm.llm",
+    "PoolerConfig": "vllm.params",
+    "PoolingParams": "vllm.params",
+    "EmbeddingOutput": "vllm.outputs",
+    "EmbeddingRequestOutput": "vllm.outputs",
+    "PoolingOutput": "vllm.outputs",
+    "PoolingRequestOutput": "vllm.outputs",
+    "ScoringOutput": "vllm.outputs",
+    "ScoringRequestOutput": "vllm.outputs",
+    "SentenceTransformer": "sentence_transformers.sentence_transformer",
+    "quantize_embeddings": "sentence_transformers.quantization",
 }
 
 __all__ = [
-    "LLM",
     "EmbeddingOutput",
     "EmbeddingRequestOutput",
+    "LLM",
     "PoolerConfig",
     "PoolingOutput",
     "PoolingParams",
@@ -50,12 +51,7 @@ __all__ = [
     "SentenceTransformer",
     "quantize_embeddings",
 ]
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOME:
-        raise AttributeError(f"module 'jaxembed' has no attribute {name!r}")
-    return getattr(import_module(f"jaxembed.{_HOME[name]}"), name)
+__getattr__ = lazy(__name__, _HOMES)
 
 
 def __dir__() -> list[str]:

@@ -6,7 +6,7 @@ runs everywhere, and one file for each hardware back end. `choose` decides once,
 
 from jaxembed.kernels_pallas.attention import attention
 from jaxembed.kernels_pallas.bias import Alibi, RelativeBias
-from jaxembed.kernels_pallas.choice import Choice, Choices, Survey, Target, choose
+from jaxembed.kernels_pallas.choice import Choice, Choices, Target, choose
 from jaxembed.kernels_pallas.lexical import lexical
 from jaxembed.kernels_pallas.maxsim import maxsim
 from jaxembed.kernels_pallas.pool import pool
@@ -24,7 +24,6 @@ __all__ = [
     "RelativeBias",
     "Shape",
     "Spans",
-    "Survey",
     "Target",
     "attention",
     "choose",

@@ -45,7 +45,7 @@ class _Engine(Collector):
         scheduler, stats = service.scheduler, service.scheduler.stats
         gauges = {
             "queue_tokens": ("Tokens that wait.", scheduler.waiting_tokens),
-            "flying_tokens": ("Tokens in rows that the device has been given.", scheduler.flying_tokens),
+            "tokens_in_flight": ("Tokens in rows that the device has been given.", scheduler.tokens_in_flight),
             "open_requests": ("Requests that were taken and not answered yet.", scheduler.open_requests),
             "predicted_wait_seconds": ("How long a request that came now would wait.", scheduler.predicted_wait_seconds()),
             "tokens_per_second": ("Rate of the last rows.", scheduler.stats.tokens_per_second or 0.0),

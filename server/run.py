@@ -22,10 +22,10 @@ from typing import Any
 import uvicorn
 
 from jaxembed.errors import InputError, JaxEmbedError
-from jaxembed.llm import LLM
 from jaxembed.server.app import create_app
 from jaxembed.server.service import Service
 from jaxembed.server.settings import Settings
+from jaxembed.vllm.llm import LLM
 
 # After the drain, answers that say so still have to be written.
 _LAST_WORDS_SECONDS = 2
@@ -178,9 +178,9 @@ def _card(service: Service) -> str:
     allowed = model.recipe.matryoshka
     matryoshka = "" if allowed is None else f" ({', '.join(map(str, allowed)) or 'any'} too)"
     return (
-        f"{', '.join(service.names)}: {model.family.name}, {model.width} dimensions{matryoshka}, "
-        f"pooling {' + '.join(model.recipe.modes)}, up to {engine.max_length} tokens, {_name(model.dtype)} on "
-        f"{engine.target.name}, attention {engine.choice.backend}"
+        f"{', '.join(service.names)}: {model.family}, {model.width} dimensions{matryoshka}, "
+        f"pooling {' + '.join(model.recipe.modes)}, up to {model.max_length} tokens, {_name(model.dtype)} on "
+        f"{engine.target.name}, attention {engine.choices.attention.backend}"
     )
 
 
@@ -191,7 +191,7 @@ def _name(dtype: Any) -> str:
 def _warm_up(llm: LLM) -> str:
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-    shapes = llm.engine.table.shapes(llm.engine.max_length)
+    shapes = llm.engine.table.shapes(llm.engine.model.max_length)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, transient=True, disable=not sys.stderr.isatty()) as progress:
         bar = progress.add_task("compiling", total=len(shapes))

@@ -7,7 +7,7 @@ import asyncio
 import logging
 import os
 import time
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -15,27 +15,25 @@ from typing import Any
 
 import numpy as np
 
-from jaxembed.batching import Text
-from jaxembed.chat import ChatTemplate
-from jaxembed.config import PoolingParams
+from jaxembed.engine.pipeline import Runner
+from jaxembed.engine.queue import Job
+from jaxembed.engine.scheduler import Scheduler, settle
 from jaxembed.errors import InputError, JaxEmbedError
-from jaxembed.lanes import Job
-from jaxembed.llm import LLM
-from jaxembed.prompts import Prompt, Tokenization
-from jaxembed.scheduler import Runner, Scheduler, settle
+from jaxembed.heads.task import Task
+from jaxembed.heads.vectors import EMBED
+from jaxembed.inputs.chat import ChatTemplate
+from jaxembed.inputs.prompts import Prompt, Tokenization
+from jaxembed.packing.text import Options, Text
 from jaxembed.server.errors import HttpError
 from jaxembed.server.settings import Settings
+from jaxembed.vllm.llm import LLM
+from jaxembed.vllm.params import PoolingParams, options_of
 
 # Up to so many characters are tokenized where they are: the hop to a thread and back costs more. Two cores of a Xeon:
 # MiniLM's tokenizer takes 0.1 ms for 500 characters, a hop under load 0.2 to 1 ms.
 INLINE_CHARACTERS = 1500
 # Texts have at least one token for so many characters, near enough to refuse an overload before it is tokenized.
 _CHARACTERS_PER_TOKEN = 8
-# A text with more characters than this cannot fit, whatever its tokenizer: words of the vocabulary are shorter, and the free
-# ones leave room for blanks and for words that are a single unknown token.
-_MOST_CHARACTERS_PER_TOKEN, _FREE_CHARACTERS = 100, 100_000
-# Tokenized at once: an encoding takes some hundred bytes a token until it is checked.
-_CHUNK_CHARACTERS = 1 << 20
 # Token ids that are made a text again in one go, at least.
 _MOST_DECODED = 100_000
 # Answers of up to so many numbers are written where they are, in some milliseconds.
@@ -73,7 +71,7 @@ class Service:
     def __init__(self, llm: LLM, settings: Settings, *, runner: Runner | None = None) -> None:
         """`runner` stands in for the engine's device work, for tests and for measuring the server alone."""
         self.llm, self.settings, self.model = llm, settings, llm.engine.model
-        self.recipe, self.tokenizer = self.model.recipe, self.model.tokenizer
+        self.recipe, self.tokenizer, self.encoder = self.model.recipe, self.model.tokenizer, self.model.encoder
         given = settings.served_model_names or (llm.name,)
         self.names = given
         self._known = {*given, *(name.rstrip("/").rsplit("/", 1)[-1] for name in given)}
@@ -81,7 +79,7 @@ class Service:
         self.truncated_texts = 0
         self._loop: asyncio.AbstractEventLoop | None = None
         self._pool = ThreadPoolExecutor(min(4, os.cpu_count() or 1), thread_name_prefix="jaxembed-tokenize")
-        self._prepared: dict[str, asyncio.Future[None]] = {}  # kinds other than embed, which is warm from the start
+        self._prepared: dict[Task, asyncio.Future[None]] = {}  # but for the one that is served, warm from the start
         self._warned_of_ids = False
         self._template = self._chat_template(settings.chat_template or self.tokenizer.chat_template)
         self._fixed_runner = runner is not None
@@ -92,7 +90,7 @@ class Service:
             max_queue_tokens=settings.max_queue_tokens,
             max_wait_seconds=settings.max_wait_seconds,
             stall_seconds=settings.stall_seconds,
-            probe=Text(probe[: llm.engine.max_length]),
+            probe=Text(probe[: self.model.max_length]),
         )
 
     def start(self) -> None:
@@ -106,19 +104,19 @@ class Service:
         self._pool.shutdown(wait=False, cancel_futures=True)
 
     @property
-    def task(self) -> str:
+    def task(self) -> Task:
         """What the model is served for: embed, or token_embed where `--pooler-config.task` says so."""
         return self.llm.task
 
-    def check_task(self, task: str, api: str) -> None:
-        """Raises a 501 if the model is served for something else."""
-        if self.task != task:
-            raise HttpError(501, f"The model does not support {api}")
+    def check_task(self, api: str, name: str) -> None:
+        """Raises a 501 if what the model is served for is not what an API asks for."""
+        if api not in self.task.apis:
+            raise HttpError(501, f"The model does not support {name}")
 
     @property
     def max_length(self) -> int:
         """Tokens of the longest text."""
-        return self.llm.engine.max_length
+        return self.model.max_length
 
     def check_model(self, name: str | None) -> str:
         """Returns the model's name as it was asked for. Raises a 404 for any other model's."""
@@ -211,7 +209,7 @@ class Service:
         prompts: Sequence[Prompt],
         params: PoolingParams,
         *,
-        task: str = "embed",
+        task: Task = EMBED,
         options: Mapping[str, Any] | None = None,
         prefix: str = "",
         max_tokens: int | None = None,
@@ -224,12 +222,14 @@ class Service:
         priority: below 0 first, above 0 later, 0 by size. gone: see `Gone`. Raises what the engine and the scheduler raise.
         """
         width = params.dimensions or self.model.width
-        if task == "embed":
-            self.check_answer(len(prompts) * width, f"{len(prompts)} texts of {width} dimensions")
+        if not task.per_token:
+            values = task.values(texts=len(prompts), tokens=0, width=width)
+            self.check_answer(values, f"{len(prompts)} texts of {width} dimensions")
         texts = await self.texts(prompts, params, task=task, options=options, prefix=prefix, max_tokens=max_tokens)
-        if task != "embed":
+        if task.per_token:
             tokens = sum(len(text.ids) for text in texts)
-            self.check_answer(tokens * width, f"{tokens} tokens of {width} dimensions")
+            values = task.values(texts=len(texts), tokens=tokens, width=width)
+            self.check_answer(values, f"{tokens} tokens of {width} dimensions")
         results = await self.vectors(texts, task, priority, gone)
         return Answer(results, [len(text.ids) for text in texts])
 
@@ -238,25 +238,24 @@ class Service:
         prompts: Sequence[Prompt],
         params: PoolingParams,
         *,
-        task: str,
+        task: Task,
         options: Mapping[str, Any] | None = None,
         prefix: str = "",
         max_tokens: int | None = None,
     ) -> list[Text]:
         """Returns the prompts tokenized and checked, ready for `vectors`. Arguments are those of `run`."""
-        resolved = self.llm.resolve(params, task)
-        tokenization = Tokenization.read(options, max_length=self.max_length, side=self.tokenizer.side)
+        resolved = self.llm.resolve(params, task.name)
+        tokenization = self.encoder.tokenization(options)
         size = sum(map(len, prompts))
         self.scheduler.admit(size // _CHARACTERS_PER_TOKEN)
         large = size > INLINE_CHARACTERS
-        return await self.off_loop(large, self._tokenize, prompts, resolved, tokenization, prefix, max_tokens)
+        return await self.off_loop(large, self._texts, prompts, options_of(resolved), tokenization, prefix, max_tokens)
 
     def encode(self, prompts: Sequence[Prompt], tokenization: Tokenization, *, values_per_token: int) -> list[np.ndarray]:
         """Returns token ids, unchecked, of texts no longer than those that are embedded. Raises as `check_answer` does."""
         found: list[np.ndarray] = []
         tokens = 0
-        for chunk in _chunks([self._bounded(prompt, "", tokenization) for prompt in prompts]):
-            encoded = tokenization.encode(self.tokenizer, chunk)
+        for _, encoded in self.encoder.ids(prompts, tokenization, bounded=True):
             tokens += sum(map(len, encoded))
             self.check_answer(tokens * values_per_token, f"{tokens} tokens")
             found += encoded
@@ -269,58 +268,33 @@ class Service:
         assert self._loop is not None
         return await self._loop.run_in_executor(self._pool, partial(work, *arguments, **options))
 
-    def _tokenize(
+    def _texts(
         self,
         prompts: Sequence[Prompt],
-        params: PoolingParams,
+        options: Options,
         tokenization: Tokenization,
         prefix: str,
         max_tokens: int | None,
     ) -> list[Text]:
-        dimensions, normalize = params.dimensions, bool(params.use_activation)
-        encoded: list[np.ndarray] = []
-        texts: list[Text] = []
-        for chunk in _chunks([self._bounded(prompt, prefix, tokenization) for prompt in prompts]):
-            found = tokenization.encode(self.tokenizer, chunk)
-            skips = self.llm.engine.model.left_out(chunk, prefix, tokenization)
-            texts += [Text(ids, min(skip, len(ids)), dimensions, normalize) for ids, skip in zip(found, skips, strict=True)]
-            self.llm.engine.check(texts[len(encoded) :])
-            encoded += found
-        longest = max(len(ids) for ids in encoded)
+        texts = list(self.encoder.texts(prompts, options, tokenization=tokenization, prefix=prefix, bounded=True))
+        longest = max(len(text.ids) for text in texts)
         if max_tokens is not None and longest > max_tokens:
             raise InputError(
                 f"Input of {longest} tokens exceeds max_tokens={max_tokens} with truncate=NONE. "
                 "Set truncate to END or START to allow truncation."
             )
         if tokenization.cut is not None:
-            self.truncated_texts += sum(len(ids) == tokenization.cut for ids in encoded)
+            self.truncated_texts += sum(len(text.ids) == tokenization.cut for text in texts)
         return texts
 
-    def _bounded(self, prompt: Prompt, prefix: str, tokenization: Tokenization) -> Prompt:
-        """Returns a prompt with its prefix, no longer than any text that the model takes can be.
-
-        Raises `InputError` for a longer one unless it shall be cut, so that a book is never tokenized to be thrown away.
-        """
-        if not isinstance(prompt, str):
-            return prompt
-        most = self.max_length * _MOST_CHARACTERS_PER_TOKEN + _FREE_CHARACTERS
-        if len(prompt) <= most:
-            return prefix + prompt
-        if tokenization.cut is None:
-            raise InputError(
-                f"This model's maximum context length is {self.max_length} tokens. However, your prompt contains "
-                f"{len(prompt)} characters. Please reduce the length of the input prompt or ask for truncation."
-            )
-        return prefix + (prompt[:most] if tokenization.side == "right" else prompt[-most:])
-
-    async def vectors(self, texts: list[Text], task: str, priority: int, gone: Gone | None) -> list[np.ndarray]:
+    async def vectors(self, texts: list[Text], task: Task, priority: int, gone: Gone | None) -> list[np.ndarray]:
         """Queues texts as one request and returns their results. Arguments are those of `run`."""
-        if task != "embed":
+        if task is not self.task:
             await self._prepare(task)
         assert self._loop is not None
         future: asyncio.Future[list[np.ndarray]] = self._loop.create_future()
         deadline = self.settings.request_timeout_seconds
-        self.scheduler.submit(texts, future, kind=task, priority=priority, deadline_seconds=deadline)
+        self.scheduler.submit(texts, future, task=task, priority=priority, deadline_seconds=deadline)
         if gone is None:
             return await future
         watching: list[asyncio.Task[None]] = []
@@ -341,8 +315,8 @@ class Service:
             for task_ in watching:
                 task_.cancel()
 
-    async def _prepare(self, task: str) -> None:
-        """Compiles a program for a kind that has none yet, once, while other requests go on."""
+    async def _prepare(self, task: Task) -> None:
+        """Compiles a program for a task that has none yet, once, while other requests go on."""
         if task not in self._prepared and not self._fixed_runner:
             assert self._loop is not None
             self._prepared[task] = self._loop.run_in_executor(None, self.llm.engine.prepare, task)
@@ -356,16 +330,3 @@ class Service:
     def _deliver(self, jobs: Sequence[Job]) -> None:
         if self._loop is not None and not self._loop.is_closed():
             self._loop.call_soon_threadsafe(settle, jobs)
-
-
-def _chunks(prompts: Sequence[Prompt]) -> Iterator[list[Prompt]]:
-    """Yields the prompts in groups that are not too large to tokenize at once."""
-    chunk: list[Prompt] = []
-    size = 0
-    for prompt in prompts:
-        if chunk and size + len(prompt) > _CHUNK_CHARACTERS:
-            yield chunk
-            chunk, size = [], 0
-        chunk.append(prompt)
-        size += len(prompt)
-    yield chunk

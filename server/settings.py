@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from jaxembed.chat import ContentFormat
+from jaxembed.inputs.chat import ContentFormat
 
 MIB = 1 << 20
 

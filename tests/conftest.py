@@ -6,7 +6,7 @@ import pytest
 from jaxtyping import install_import_hook
 
 # Every shape in a signature is checked in every test, and costs nothing in production.
-_CHECKED = ("kernels_pallas", "packed", "layers", "rotary", "pooling", "models")
+_CHECKED = ("kernels_pallas", "packing.packed", "layers", "heads.embedder", "models")
 # As PEP 484 has it, an int may stand where a float is asked for.
 _BEARTYPE = "beartype.beartype(conf=beartype.BeartypeConf(is_pep484_tower=True))"
 _hook = install_import_hook([f"jaxembed.{name}" for name in _CHECKED], _BEARTYPE)
@@ -40,7 +40,7 @@ def checkpoint(tmp_path):
 @pytest.fixture
 def unrecorded(monkeypatch):
     """Leaves out what takes longest when tiny models are converted, the vectors that a manifest records."""
-    from jaxembed.convert import conversion
+    from jaxembed.convert.tool import conversion
 
     monkeypatch.setattr(conversion, "streamed_vectors", lambda *_, **__: np.zeros((1, 1), np.float32))
 

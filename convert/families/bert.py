@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from jaxembed.convert.rules import Ignore, Rule, Table, linear, norm
+from jaxembed.convert.mapping.rules import Ignore, Rule, Table, linear, norm
 from jaxembed.errors import UnsupportedModelError
 from jaxembed.layers import activation
 from jaxembed.models.bert import BertConfig

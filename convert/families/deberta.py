@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from jaxembed.convert.rules import Ignore, Rule, Table, linear, norm
+from jaxembed.convert.mapping.rules import Ignore, Rule, Table, linear, norm
 from jaxembed.errors import UnsupportedModelError
 from jaxembed.layers import activation
 from jaxembed.models.deberta import DebertaConfig

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from jaxembed.convert.rules import Ignore, Rule, Table, fused, linear, norm
+from jaxembed.convert.mapping.rules import Ignore, Rule, Table, fused, linear, norm
 from jaxembed.models.decoder import DecoderConfig
 
 _LAYER = "layers.{i}."

@@ -4,11 +4,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from jaxembed.convert.keys import layer_types
+from jaxembed.convert.mapping.keys import layer_types
 from jaxembed.errors import UnsupportedModelError
 from jaxembed.layers import activation
+from jaxembed.layers.rotary import Rotary
 from jaxembed.models.decoder import DecoderConfig, Kind
-from jaxembed.rotary import Rotary
 
 Config = Mapping[str, Any]
 

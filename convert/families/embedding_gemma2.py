@@ -3,12 +3,12 @@
 from collections.abc import Mapping
 from typing import Any
 
-from jaxembed.convert.keys import Keys
-from jaxembed.convert.rules import Ignore, Rule, Table, linear, norm
+from jaxembed.convert.mapping.keys import Keys
+from jaxembed.convert.mapping.rules import Ignore, Rule, Table, linear, norm
 from jaxembed.errors import UnsupportedModelError
 from jaxembed.layers import activation
+from jaxembed.layers.rotary import Rotary
 from jaxembed.models.embedding_gemma2 import EmbeddingGemma2Config, LayerKind
-from jaxembed.rotary import Rotary
 
 # More layers in a group than any checkpoint has.
 _LONGEST_PERIOD = 12
@@ -47,7 +47,7 @@ def read(config: Mapping[str, Any]) -> EmbeddingGemma2Config:
             key_heads, head_width, Rotary.from_config(text, head_width, theta=1_000_000.0, kind="full_attention"), None
         ),
         signal_width=text["hidden_size_per_layer_input"],
-        output_width=text["embedding_dim"],
+        outputs=text["embedding_dim"],
     )
 
 

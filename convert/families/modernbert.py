@@ -3,11 +3,11 @@
 from collections.abc import Mapping
 from typing import Any
 
-from jaxembed.convert.keys import layer_types
-from jaxembed.convert.rules import Ignore, Rule, Table, fused, linear, norm
+from jaxembed.convert.mapping.keys import layer_types
+from jaxembed.convert.mapping.rules import Ignore, Rule, Table, fused, linear, norm
 from jaxembed.layers import activation
+from jaxembed.layers.rotary import Rotary
 from jaxembed.models.modernbert import ModernBertConfig
-from jaxembed.rotary import Rotary
 
 Config = Mapping[str, Any]
 

@@ -4,11 +4,11 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from jaxembed.convert.rules import Ignore, Rule, Table, fused, linear, norm
+from jaxembed.convert.mapping.rules import Ignore, Rule, Table, fused, linear, norm
 from jaxembed.errors import UnsupportedModelError
 from jaxembed.layers import activation
+from jaxembed.layers.rotary import Rotary
 from jaxembed.models.rotary_bert import RotaryBertConfig
-from jaxembed.rotary import Rotary
 
 Config = Mapping[str, Any]
 

@@ -5,10 +5,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from jaxembed.convert.reader import Checkpoint
-from jaxembed.convert.rules import Rule, Table
+from jaxembed.convert.formats.json_files import inside, read_json, read_modules
+from jaxembed.convert.formats.reader import Checkpoint
+from jaxembed.convert.mapping.rules import Rule, Table
 from jaxembed.errors import CheckpointError
-from jaxembed.files import inside, read_json, read_modules
 from jaxembed.models.static import StaticConfig
 
 KEY = "jaxembed"
@@ -47,7 +47,9 @@ def read(config: Mapping[str, Any]) -> StaticConfig:
     """Reads what `describe` found."""
     sizes = config[KEY]
     place = inside(str(sizes["place"]), Path("config.json"))
-    return StaticConfig(sizes["vocab_size"], sizes["hidden_size"], sizes["weighted"], place)
+    return StaticConfig(
+        vocabulary=sizes["vocab_size"], width=sizes["hidden_size"], layers=0, weighted=sizes["weighted"], subfolder=place
+    )
 
 
 _SENTENCE_TRANSFORMERS = Table(

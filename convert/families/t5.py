@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from jaxembed.convert.rules import Ignore, Rule, Table, linear
+from jaxembed.convert.mapping.rules import Ignore, Rule, Table, linear
 from jaxembed.layers import activation
 from jaxembed.models.t5 import T5Config
 

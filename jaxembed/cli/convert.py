@@ -10,7 +10,7 @@ from jaxembed.cli.progress import byte_progress
 from jaxembed.errors import InputError
 
 if TYPE_CHECKING:
-    from jaxembed.convert.manifest import Manifest
+    from jaxembed.convert.orbax.manifest import Manifest
 
 # Names of tensors that a line has room for.
 _SHOWN = 5
@@ -35,7 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Converts, and says what came of it. Raises `InputError` for options that would do nothing."""
-    from jaxembed.convert.conversion import convert
+    from jaxembed.convert.tool.conversion import convert
 
     _check(arguments)
     where = {"revision": arguments.revision, "hf_overrides": arguments.hf_overrides, "token": os.environ.get("HF_TOKEN")}
@@ -45,7 +45,7 @@ def run(arguments: argparse.Namespace) -> None:
     made = convert(arguments.source, arguments.out, dtype=arguments.dtype, progress=byte_progress, **where)
     print(f"{arguments.out}: {made.family}, {len(made.arrays)} arrays, fingerprint {made.fingerprint[:16]}")
     if made.cost is not None:
-        from jaxembed.convert.parity import described
+        from jaxembed.convert.tool.parity import described
 
         print(f"what {made.dtype} costs, against float32: {described(made.cost)}")
     if arguments.verify:
@@ -64,7 +64,7 @@ def _check(arguments: argparse.Namespace) -> None:
 
 
 def _export(source: str, out: Path, where: dict[str, Any]) -> None:
-    from jaxembed.convert.export import export
+    from jaxembed.convert.tool.export import export
 
     done = export(source, out, progress=byte_progress, **where)
     print(f"{out}: {done.tensors} tensors")
@@ -76,8 +76,8 @@ def _export(source: str, out: Path, where: dict[str, Any]) -> None:
 def _verify(out: Path, made: "Manifest", python: Path | None) -> None:
     """Compares the new folder and records the figures in its manifest."""
     from jaxembed.cli.verify import compared, show
-    from jaxembed.engine import Engine
+    from jaxembed.loading import load_engine
 
-    comparison = compared(Engine.load(str(out), dtype="float32"), out, made, python)
+    comparison = compared(load_engine(str(out), dtype="float32"), out, made, python)
     made.with_parity({"against": comparison.against, **comparison.figures}).write(out)
     show(comparison)

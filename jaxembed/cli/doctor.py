@@ -51,8 +51,8 @@ def run(arguments: argparse.Namespace) -> None:
 def _check_model() -> bool:
     import numpy as np
 
-    from jaxembed.loading import find_model
-    from jaxembed.sentence_transformer import SentenceTransformer
+    from jaxembed.convert.checkpoint.hub import find_model
+    from jaxembed.sentence_transformers.sentence_transformer import SentenceTransformer
 
     try:
         folder = find_model(None, local_files_only=True)

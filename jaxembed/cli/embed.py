@@ -44,7 +44,7 @@ def run(arguments: argparse.Namespace) -> None:
     if not texts:
         raise InputError(f"{arguments.input} holds no texts.")
 
-    from jaxembed.config import PoolingParams
+    from jaxembed.vllm.params import PoolingParams
 
     llm = load_llm(arguments)
     params = PoolingParams(dimensions=arguments.dimensions, use_activation=False if arguments.no_normalize else None)

@@ -16,7 +16,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Prints each fact with the file it came from. Reads no weights, only their shapes."""
-    from jaxembed.loading import describe
+    from jaxembed.convert.checkpoint.loading import describe
 
     found = describe(
         arguments.model,
@@ -26,7 +26,7 @@ def run(arguments: argparse.Namespace) -> None:
         token=os.environ.get("HF_TOKEN"),
     )
     config = found.config
-    count, tensors, source = _weights(found.folder / getattr(found.config, "place", ""), found.folder)
+    count, tensors, source = _weights(found.folder / found.config.subfolder, found.folder)
     recipe = found.recipe
     architecture = ", ".join(found.config_json.get("architectures") or [str(found.config_json.get("model_type"))])
     facts = {
@@ -49,15 +49,15 @@ def run(arguments: argparse.Namespace) -> None:
 
 def _layers(config: Any) -> tuple[str, str]:
     """What stands between tokens and vectors; static embeddings have nothing there."""
-    if not hasattr(config, "layers"):
+    if not config.layers:
         return "none", ""
     return f"{config.layers}, {config.heads} heads, width {config.width}", "config.json"
 
 
 def _weights(place: Path, folder: Path) -> tuple[int, str, str]:
     """Returns how many numbers there are, in how many tensors or arrays, and where that is said."""
-    from jaxembed.convert.manifest import NAME, read_manifest
-    from jaxembed.convert.reader import Checkpoint
+    from jaxembed.convert.formats.reader import Checkpoint
+    from jaxembed.convert.orbax.manifest import NAME, read_manifest
 
     manifest = read_manifest(folder)
     if manifest is not None:

@@ -10,7 +10,7 @@ from jaxembed.cli.flags import json_object
 from jaxembed.errors import InputError
 
 if TYPE_CHECKING:
-    from jaxembed.llm import LLM
+    from jaxembed.vllm.llm import LLM
 
 
 def add_model_arguments(parser: argparse.ArgumentParser, *, positional: bool = False) -> None:
@@ -44,7 +44,7 @@ def program(text: str) -> Path:
 
 def load_llm(arguments: argparse.Namespace) -> "LLM":
     """Loads the model that the arguments name; HF_TOKEN, if set, opens gated ones."""
-    from jaxembed.llm import LLM
+    from jaxembed.vllm.llm import LLM
 
     return LLM(
         arguments.model,

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from jaxembed.engine import Progress
+    from jaxembed.engine.engine import Progress
 
 _SECONDS_BETWEEN_LINES = 10
 

@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from jaxembed.cli.flags import Flag, json_list, json_object, json_value, positive, read, seconds
-from jaxembed.config import PoolerConfig
 from jaxembed.errors import InputError
+from jaxembed.vllm.params import PoolerConfig
 
 if TYPE_CHECKING:
-    from jaxembed.llm import LLM
     from jaxembed.server.run import Listen
     from jaxembed.server.settings import Settings
+    from jaxembed.vllm.llm import LLM
 
 _MIB = 1 << 20
 _CERTIFICATES = ("0", "1", "2")  # ssl.CERT_NONE, CERT_OPTIONAL, CERT_REQUIRED
@@ -207,7 +207,7 @@ def _is_ipv6(host: str) -> bool:
 
 
 def _load(values: Mapping[str, Any], environment: Mapping[str, str]) -> "LLM":
-    from jaxembed.llm import LLM
+    from jaxembed.vllm.llm import LLM
 
     names = values["served_model_name"]
     return LLM(

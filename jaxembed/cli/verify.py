@@ -11,8 +11,8 @@ from jaxembed.cli.options import add_model_arguments, program
 from jaxembed.errors import InputError
 
 if TYPE_CHECKING:
-    from jaxembed.convert.manifest import Manifest
-    from jaxembed.verification import Comparison
+    from jaxembed.convert.orbax.manifest import Manifest
+    from jaxembed.convert.tool.verification import Comparison
 
 # Where `make parity` puts the reference libraries, beside the source of jaxembed. Never the folder one happens to be in, which
 # may be a checkpoint's: nothing that lies there is executed.
@@ -33,15 +33,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Compares and prints the figures. Raises `ParityError` if they are worse than the weights explain."""
-    from jaxembed.convert.manifest import read_manifest
-    from jaxembed.engine import Engine
+    from jaxembed.convert.orbax.manifest import read_manifest
+    from jaxembed.loading import load_engine
 
     where = {"revision": arguments.revision, "hf_overrides": arguments.hf_overrides, "token": os.environ.get("HF_TOKEN")}
-    engine = Engine.load(arguments.model, dtype=arguments.dtype, max_model_len=arguments.max_model_len, **where)
+    engine = load_engine(arguments.model, dtype=arguments.dtype, max_model_len=arguments.max_model_len, **where)
     folder = engine.model.folder
     manifest = read_manifest(folder)
     if manifest is not None:
-        from jaxembed.convert.restoring import check_arrays
+        from jaxembed.convert.orbax.restoring import check_arrays
 
         check_arrays(folder, manifest)
         print(f"arrays     {len(manifest.arrays)}, all as they were written (fingerprint {manifest.fingerprint[:16]})")
@@ -53,7 +53,7 @@ def compared(engine: Any, folder: Path, manifest: "Manifest | None", python: Pat
 
     Raises `InputError` if there is neither.
     """
-    from jaxembed.verification import against_record, against_reference, check_source
+    from jaxembed.convert.tool.verification import against_record, against_reference, check_source
 
     source: Path | None = folder
     if manifest is not None:
@@ -76,8 +76,8 @@ def compared(engine: Any, folder: Path, manifest: "Manifest | None", python: Pat
 
 def show(comparison: "Comparison") -> None:
     """Prints a comparison, and raises `ParityError` if it failed."""
-    from jaxembed.convert.parity import described
-    from jaxembed.verification import DEPARTS, WHOLE
+    from jaxembed.convert.tool.parity import described
+    from jaxembed.convert.tool.verification import DEPARTS, WHOLE
 
     print(f"against    {comparison.against}")
     print(f"vectors    {comparison.texts} texts, {comparison.kind} weights: {described(comparison.figures)}")
@@ -99,8 +99,8 @@ def _default_reference() -> Path | None:
 
 def _source(manifest: "Manifest") -> Path | None:
     """Returns the folder that a conversion read, if it is on this machine; nothing is fetched."""
+    from jaxembed.convert.checkpoint.hub import find_model
     from jaxembed.errors import ModelNotFoundError
-    from jaxembed.loading import find_model
 
     try:
         return find_model(manifest.source["name"], revision=manifest.source["revision"], local_files_only=True)

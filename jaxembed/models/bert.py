@@ -12,13 +12,15 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float
 
-from jaxembed.kernels_pallas import Choice, RelativeBias, Spans, attention
-from jaxembed.layers import ACTIVATIONS, Heads, LayerNorm, Linear, Merge, distance_bias, each_layer, stacked
-from jaxembed.packed import Packed
+from jaxembed.kernels_pallas import RelativeBias, Spans
+from jaxembed.layers import ACTIVATIONS, Heads, LayerNorm, Linear, Merge, distance_bias, stacked
+from jaxembed.layers.run import Run
+from jaxembed.models.backbone import BackboneConfig
+from jaxembed.packing.packed import Packed
 
 
-@dataclass(frozen=True)
-class BertConfig:
+@dataclass(frozen=True, kw_only=True)
+class BertConfig(BackboneConfig):
     """The sizes of a BERT; 0 stands for a part that it does not have.
 
     first_position: the row of the position table that a text's first token reads. tasks: ERNIE's task types, of which texts
@@ -26,11 +28,8 @@ class BertConfig:
     the layers. layers: how many have weights of their own; repeats: how often each runs. buckets: of MPNet's bias by distance.
     """
 
-    vocabulary: int
     positions: int
     types: int
-    width: int
-    layers: int
     heads: int
     mlp_width: int
     activation: str
@@ -87,12 +86,10 @@ class Layer(nnx.Module):
         self.mlp_norm = LayerNorm(d, epsilon=config.epsilon)
         self.activation, self.repeats = config.activation, config.repeats
 
-    def __call__(
-        self, x: Float[Array, "t d"], spans: Spans, longest: int, choice: Choice, bias: RelativeBias | None
-    ) -> Float[Array, "t d"]:
+    def __call__(self, x: Float[Array, "t d"], run: Run, spans: Spans, bias: RelativeBias | None) -> Float[Array, "t d"]:
         def once(x: Array) -> Array:
             q, k, v = self.q(x), self.k(x), self.v(x)
-            seen = attention(q, k, v, spans, scale=q.shape[-1] ** -0.5, longest=longest, choice=choice, bias=bias)
+            seen = run.attention(q, k, v, spans, scale=q.shape[-1] ** -0.5, bias=bias)
             x = self.attention_norm(x + self.out(seen))
             return self.mlp_norm(x + self.down(ACTIVATIONS[self.activation](self.up(x))))
 
@@ -110,8 +107,8 @@ class Bert(nnx.Module):
         self.layers = stacked(lambda: Layer(config), config.layers)
         self.distances = nnx.Param(jnp.zeros((config.buckets, config.heads))) if config.buckets else None
 
-    def __call__(self, packed: Packed, choice: Choice) -> Float[Array, "t d"]:
+    def __call__(self, packed: Packed, run: Run) -> Float[Array, "t d"]:
         """Returns the last hidden state of every token."""
         bias = None if self.distances is None else distance_bias(self.distances[...])
         x = self.embeddings(packed)
-        return each_layer(self.layers, x, packed.spans(causal=False), packed.cell, choice, bias)
+        return run.layers(self.layers, x, packed.spans(causal=False), bias)

@@ -13,13 +13,15 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float, Int
 
-from jaxembed.kernels_pallas import Choice, Spans
-from jaxembed.layers import ACTIVATIONS, Heads, LayerNorm, Linear, Merge, each_layer, stacked
-from jaxembed.packed import Packed
+from jaxembed.kernels_pallas import Spans
+from jaxembed.layers import ACTIVATIONS, Heads, LayerNorm, Linear, Merge, stacked
+from jaxembed.layers.run import Run
+from jaxembed.models.backbone import BackboneConfig
+from jaxembed.packing.packed import Packed
 
 
-@dataclass(frozen=True)
-class DebertaConfig:
+@dataclass(frozen=True, kw_only=True)
+class DebertaConfig(BackboneConfig):
     """The sizes of a DeBERTa; 0 stands for a part that it does not have.
 
     positions: rows of a table added to words. span: how many distances to either side have an embedding. buckets: if not 0,
@@ -27,11 +29,8 @@ class DebertaConfig:
     same projections as content. to_position, from_position: which of the two further terms there are.
     """
 
-    vocabulary: int
     positions: int
     types: int
-    width: int
-    layers: int
     heads: int
     mlp_width: int
     activation: str
@@ -78,9 +77,9 @@ class Layer(nnx.Module):
         self.mlp_norm = LayerNorm(d, epsilon=config.epsilon)
         self.config = config
 
-    def __call__(self, x: Float[Array, "t d"], spans: Spans, cell: int, places: Float[Array, "p d"]) -> Float[Array, "t d"]:
+    def __call__(self, x: Float[Array, "t d"], run: Run, spans: Spans, places: Float[Array, "p d"]) -> Float[Array, "t d"]:
         """places: the embeddings of distances."""
-        x = self.attention_norm(x + self.out(self.attend(x, spans, cell, places)))
+        x = self.attention_norm(x + self.out(self.attend(x, spans, run.cell, places)))
         return self.mlp_norm(x + self.down(ACTIVATIONS[self.config.activation](self.up(x))))
 
     def attend(self, x: Float[Array, "t d"], spans: Spans, cell: int, places: Float[Array, "p d"]) -> Float[Array, "t n h"]:
@@ -118,12 +117,12 @@ class Deberta(nnx.Module):
         self.place_norm = LayerNorm(d, epsilon=config.epsilon) if config.position_norm else None
         self.layers = stacked(lambda: Layer(config), config.layers)
 
-    def __call__(self, packed: Packed, choice: Choice) -> Float[Array, "t d"]:
-        """Returns the last hidden state of every token; `choice` is for attention of another kind."""
+    def __call__(self, packed: Packed, run: Run) -> Float[Array, "t d"]:
+        """Returns the last hidden state of every token."""
         x = self.words[...][packed.tokens]
         if self.positions is not None:
             x += self.positions[...][packed.positions()]
         if self.types is not None:
             x += self.types[...][jnp.zeros_like(packed.tokens) if packed.types is None else packed.types]
         places = self.places[...] if self.place_norm is None else self.place_norm(self.places[...])
-        return each_layer(self.layers, self.word_norm(x), packed.spans(causal=False), packed.cell, places)
+        return run.layers(self.layers, self.word_norm(x), packed.spans(causal=False), places)

@@ -12,10 +12,12 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float
 
-from jaxembed.kernels_pallas import Choice, Spans, attention
-from jaxembed.layers import ACTIVATIONS, Heads, LayerNorm, Linear, Merge, RMSNorm, each_layer, stacked
-from jaxembed.packed import Packed
-from jaxembed.rotary import Rotary, rotate
+from jaxembed.kernels_pallas import Spans
+from jaxembed.layers import ACTIVATIONS, Heads, LayerNorm, Linear, Merge, RMSNorm, stacked
+from jaxembed.layers.rotary import Rotary, rotate
+from jaxembed.layers.run import Run
+from jaxembed.models.backbone import BackboneConfig
+from jaxembed.packing.packed import Packed
 
 
 @dataclass(frozen=True)
@@ -31,8 +33,8 @@ class Kind:
     rotary: Rotary | None
 
 
-@dataclass(frozen=True)
-class DecoderConfig:
+@dataclass(frozen=True, kw_only=True)
+class DecoderConfig(BackboneConfig):
     """The sizes of a decoder and what its layers have.
 
     kinds: one for each layer. qk_norm: norms on queries and keys, over each "head" or over "all" heads together. norm: "one"
@@ -41,9 +43,6 @@ class DecoderConfig:
     of a linear layer behind the last norm, 0 for none. adapter: the folder of what is merged into the weights, "" for none.
     """
 
-    vocabulary: int
-    width: int
-    layers: int
     heads: int
     key_heads: int
     head_width: int
@@ -67,7 +66,6 @@ class DecoderConfig:
     embedding_scale: float = 1.0
     residual_scale: float = 1.0
     outputs: int = 0
-    adapter: str = ""
 
     @property
     def output_width(self) -> int:
@@ -103,18 +101,14 @@ class Layer(nnx.Module):
         self.mlp_end = _norm(config, d) if config.after else None
         self.config = config
 
-    def __call__(
-        self, x: Float[Array, "t d"], longest: int, choice: Choice, kind: tuple[Spans, tuple[Array, Array]]
-    ) -> Float[Array, "t d"]:
+    def __call__(self, x: Float[Array, "t d"], run: Run, kind: tuple[Spans, tuple[Array, Array]]) -> Float[Array, "t d"]:
         share = self.config.residual_scale
-        seen = _through(self.attention_end, self.attend(_through(self.attention_norm, x), longest, choice, *kind))
+        seen = _through(self.attention_end, self.attend(_through(self.attention_norm, x), run, *kind))
         x += seen if share == 1.0 else seen * share
         added = _through(self.mlp_end, self.mlp(_through(self.mlp_norm, x)))
         return x + (added if share == 1.0 else added * share)
 
-    def attend(
-        self, x: Float[Array, "t d"], longest: int, choice: Choice, spans: Spans, angles: tuple[Array, Array]
-    ) -> Float[Array, "t d"]:
+    def attend(self, x: Float[Array, "t d"], run: Run, spans: Spans, angles: tuple[Array, Array]) -> Float[Array, "t d"]:
         config = self.config
         q, k, v = self.q(x), self.k(x), self.v(x)
         if config.qk_norm == "all":
@@ -123,7 +117,7 @@ class Layer(nnx.Module):
         else:
             q, k = _through(self.q_norm, q), _through(self.k_norm, k)
         q, k = (rotate(one, *angles, interleaved=config.interleaved) for one in (q, k))
-        seen = attention(q, k, v, spans, scale=config.scale, longest=longest, choice=choice, softcap=config.softcap)
+        seen = run.attention(q, k, v, spans, scale=config.scale, softcap=config.softcap)
         return self.out(seen)
 
     def mlp(self, x: Float[Array, "t d"]) -> Float[Array, "t d"]:
@@ -145,7 +139,7 @@ class Decoder(nnx.Module):
         self.linear = Linear(config.width, config.outputs, bias=False) if config.outputs else None
         self.config = config
 
-    def __call__(self, packed: Packed, choice: Choice) -> Float[Array, "t d"]:
+    def __call__(self, packed: Packed, run: Run) -> Float[Array, "t d"]:
         """Returns the normalized last hidden state of every token."""
         config = self.config
         x = self.words[...][packed.tokens]
@@ -155,7 +149,7 @@ class Decoder(nnx.Module):
         kinds = list(dict.fromkeys(config.kinds))
         options = tuple((self._spans(packed, kind), self._angles(packed, kind)) for kind in kinds)
         which = tuple(kinds.index(kind) for kind in config.kinds)
-        x = self.norm(each_layer(self.layers, x, packed.cell, choice, options, choose=which))
+        x = self.norm(run.layers(self.layers, x, options=options, choose=which))
         return x if self.linear is None else self.linear(x)
 
     def _spans(self, packed: Packed, kind: Kind) -> Spans:

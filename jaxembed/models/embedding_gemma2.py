@@ -11,10 +11,12 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float
 
-from jaxembed.kernels_pallas import Choice, Spans, attention
-from jaxembed.layers import ACTIVATIONS, Heads, Linear, Merge, RMSNorm, each_layer, stacked
-from jaxembed.packed import Packed
-from jaxembed.rotary import Rotary, rotate
+from jaxembed.kernels_pallas import Spans
+from jaxembed.layers import ACTIVATIONS, Heads, Linear, Merge, RMSNorm, stacked
+from jaxembed.layers.rotary import Rotary, rotate
+from jaxembed.layers.run import Run
+from jaxembed.models.backbone import BackboneConfig
+from jaxembed.packing.packed import Packed
 
 
 @dataclass(frozen=True)
@@ -27,17 +29,14 @@ class LayerKind:
     reach: int | None
 
 
-@dataclass(frozen=True)
-class EmbeddingGemma2Config:
+@dataclass(frozen=True, kw_only=True)
+class EmbeddingGemma2Config(BackboneConfig):
     """The sizes of an EmbeddingGemma 2.
 
-    period: layers in a group, of which the last is full. signal_width: of the signal that each layer mixes in. output_width: of
+    period: layers in a group, of which the last is full. signal_width: of the signal that each layer mixes in. outputs: width of
     the linear layer behind the last norm.
     """
 
-    vocabulary: int
-    width: int
-    layers: int
     heads: int
     mlp_width: int
     activation: str
@@ -47,7 +46,12 @@ class EmbeddingGemma2Config:
     sliding: LayerKind
     full: LayerKind
     signal_width: int
-    output_width: int
+    outputs: int
+
+    @property
+    def output_width(self) -> int:
+        """The width of the hidden states that come out."""
+        return self.outputs
 
 
 class Layer(nnx.Module):
@@ -74,16 +78,15 @@ class Layer(nnx.Module):
     def __call__(
         self,
         x: Float[Array, "t d"],
+        run: Run,
         signal: Float[Array, "t p"],
-        longest: int,
-        choice: Choice,
         spans: Spans,
         angles: tuple[Array, Array],
     ) -> Float[Array, "t d"]:
         activate = ACTIVATIONS[self.activation]
         y = self.attention_norm(x)
         q, k = rotate(self.q_norm(self.q(y)), *angles), rotate(self.k_norm(self.k(y)), *angles)
-        seen = attention(q, k, self._plain_norm(self.v(y)), spans, scale=1.0, longest=longest, choice=choice)
+        seen = run.attention(q, k, self._plain_norm(self.v(y)), spans, scale=1.0)
         x += self.attention_end(self.out(seen))
         y = self.mlp_norm(x)
         x += self.mlp_end(self.down(activate(self.gate(y)) * self.up(y)))
@@ -106,16 +109,15 @@ class Group(nnx.Module):
     def __call__(
         self,
         x: Float[Array, "t d"],
-        longest: int,
-        choice: Choice,
+        run: Run,
         near: tuple[Spans, tuple[Array, Array]],
         far: tuple[Spans, tuple[Array, Array]],
         signals: Float[Array, "g t p"],
     ) -> Float[Array, "t d"]:
         """signals: one for each layer of the group."""
         for number, layer in enumerate(self.sliding):
-            x = layer(x, signals[number], longest, choice, *near)
-        return self.full(x, signals[-1], longest, choice, *far)
+            x = layer(x, run, signals[number], *near)
+        return self.full(x, run, signals[-1], *far)
 
 
 class EmbeddingGemma2(nnx.Module):
@@ -127,10 +129,10 @@ class EmbeddingGemma2(nnx.Module):
         self.signal_norm = RMSNorm(config.signal_width, epsilon=config.epsilon, wide=True)
         self.groups = stacked(lambda: Group(config), config.layers // config.period)
         self.norm = RMSNorm(config.width, epsilon=config.epsilon, wide=True)
-        self.linear = Linear(config.width, config.output_width, bias=False)
+        self.linear = Linear(config.width, config.outputs, bias=False)
         self.config = config
 
-    def __call__(self, packed: Packed, choice: Choice) -> Float[Array, "t e"]:
+    def __call__(self, packed: Packed, run: Run) -> Float[Array, "t e"]:
         """Returns the vector of every token."""
         config = self.config
         x = self.words[...][packed.tokens]
@@ -140,7 +142,7 @@ class EmbeddingGemma2(nnx.Module):
         near, far = self._seen(packed, config.sliding), self._seen(packed, config.full)
         count = groups.shape[0]
         each = tuple(groups[number] for number in range(count))
-        x = each_layer(self.groups, x, packed.cell, choice, near, far, each, choose=tuple(range(count)))
+        x = run.layers(self.groups, x, near, far, options=each, choose=range(count))
         return self.linear(self.norm(x))
 
     def _seen(self, packed: Packed, kind: LayerKind) -> tuple[Spans, tuple[Array, Array]]:

@@ -10,23 +10,22 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float
 
-from jaxembed.kernels_pallas import Choice, Spans, attention
-from jaxembed.layers import ACTIVATIONS, Heads, LayerNorm, Linear, Merge, each_layer, stacked
-from jaxembed.packed import Packed
-from jaxembed.rotary import Rotary, rotate
+from jaxembed.kernels_pallas import Spans
+from jaxembed.layers import ACTIVATIONS, Heads, LayerNorm, Linear, Merge, stacked
+from jaxembed.layers.rotary import Rotary, rotate
+from jaxembed.layers.run import Run
+from jaxembed.models.backbone import BackboneConfig
+from jaxembed.packing.packed import Packed
 
 
-@dataclass(frozen=True)
-class ModernBertConfig:
+@dataclass(frozen=True, kw_only=True)
+class ModernBertConfig(BackboneConfig):
     """The sizes of a ModernBERT.
 
     reach: how many tokens to either side a token of a sliding layer sees. sliding: for each layer whether it is one. local,
     full: the rotary positions of sliding and of full layers.
     """
 
-    vocabulary: int
-    width: int
-    layers: int
     heads: int
     mlp_width: int
     activation: str
@@ -61,13 +60,11 @@ class Layer(nnx.Module):
         self.down = Linear(config.mlp_width, d, bias=config.mlp_bias)
         self.activation = config.activation
 
-    def __call__(
-        self, x: Float[Array, "t d"], longest: int, choice: Choice, kind: tuple[Spans, tuple[Array, Array]]
-    ) -> Float[Array, "t d"]:
+    def __call__(self, x: Float[Array, "t d"], run: Run, kind: tuple[Spans, tuple[Array, Array]]) -> Float[Array, "t d"]:
         spans, angles = kind
         y = x if self.attention_norm is None else self.attention_norm(x)
         q, k, v = rotate(self.q(y), *angles), rotate(self.k(y), *angles), self.v(y)
-        x += self.out(attention(q, k, v, spans, scale=q.shape[-1] ** -0.5, longest=longest, choice=choice))
+        x += self.out(run.attention(q, k, v, spans, scale=q.shape[-1] ** -0.5))
         y = self.mlp_norm(x)
         return x + self.down(ACTIVATIONS[self.activation](self.gate(y)) * self.up(y))
 
@@ -83,7 +80,7 @@ class ModernBert(nnx.Module):
         self.norm = config.norm()
         self.config = config
 
-    def __call__(self, packed: Packed, choice: Choice) -> Float[Array, "t d"]:
+    def __call__(self, packed: Packed, run: Run) -> Float[Array, "t d"]:
         """Returns the normalized last hidden state of every token."""
         config, everything = self.config, packed.spans(causal=False)
         places = packed.positions(), packed.lengths_of_tokens()
@@ -93,5 +90,5 @@ class ModernBert(nnx.Module):
         )
         which = tuple(int(slides) for slides in config.sliding)
         x = self.word_norm(self.words[...][packed.tokens])
-        x = self.first(x, packed.cell, choice, kinds[which[0]])
-        return self.norm(each_layer(self.layers, x, packed.cell, choice, kinds, choose=which[1:]))
+        x = self.first(x, run, kinds[which[0]])
+        return self.norm(run.layers(self.layers, x, options=kinds, choose=which[1:]))

@@ -14,14 +14,16 @@ import numpy as np
 from flax import nnx
 from jaxtyping import Array, Float
 
-from jaxembed.kernels_pallas import Alibi, Choice, Spans, attention
-from jaxembed.layers import ACTIVATIONS, Heads, LayerNorm, Linear, Merge, each_layer, stacked
-from jaxembed.packed import Packed
-from jaxembed.rotary import Rotary, rotate
+from jaxembed.kernels_pallas import Alibi, Spans
+from jaxembed.layers import ACTIVATIONS, Heads, LayerNorm, Linear, Merge, stacked
+from jaxembed.layers.rotary import Rotary, rotate
+from jaxembed.layers.run import Run
+from jaxembed.models.backbone import BackboneConfig
+from jaxembed.packing.packed import Packed
 
 
-@dataclass(frozen=True)
-class RotaryBertConfig:
+@dataclass(frozen=True, kw_only=True)
+class RotaryBertConfig(BackboneConfig):
     """The sizes of such a BERT and what its layers have.
 
     rotary: None for ALiBi. qk_norm: layer norms over all heads of q and k, and a further one behind attention that adds the
@@ -30,10 +32,7 @@ class RotaryBertConfig:
     is applied.
     """
 
-    vocabulary: int
     types: int
-    width: int
-    layers: int
     heads: int
     mlp_width: int
     activation: str
@@ -164,9 +163,8 @@ class Layer(nnx.Module):
     def __call__(
         self,
         x: Float[Array, "t d"],
+        run: Run,
         spans: Spans,
-        longest: int,
-        choice: Choice,
         place: "tuple[Array, Array] | Alibi",
         tasks: Float[Array, "t a"] | None,
     ) -> Float[Array, "t d"]:
@@ -181,7 +179,7 @@ class Layer(nnx.Module):
         bias = place if isinstance(place, Alibi) else None
         if not isinstance(place, Alibi):
             q, k = rotate(q, *place), rotate(k, *place)
-        seen = attention(q, k, v, spans, scale=q.shape[-1] ** -0.5, longest=longest, choice=choice, bias=bias)
+        seen = run.attention(q, k, v, spans, scale=q.shape[-1] ** -0.5, bias=bias)
         y = self.attention_norm(x + _adapted(self.out(seen), self.out_adapters, seen.reshape(x.shape), tasks))
         x = y if self.again_norm is None else self.again_norm(x + y)
         return self.mlp_norm(x + self.mlp(x, tasks))
@@ -207,7 +205,7 @@ class RotaryBert(nnx.Module):
         self.pairs = stacked(lambda: Pair(config), config.layers // 2) if config.experts else None
         self.config = config
 
-    def __call__(self, packed: Packed, choice: Choice) -> Float[Array, "t d"]:
+    def __call__(self, packed: Packed, run: Run) -> Float[Array, "t d"]:
         """Returns the last hidden state of every token."""
         config, t = self.config, packed.tokens.shape[0]
         tasks = None
@@ -221,7 +219,7 @@ class RotaryBert(nnx.Module):
             else config.rotary.tables(packed.positions(), packed.lengths_of_tokens())
         )
         layers = self.layers if self.pairs is None else self.pairs
-        return each_layer(layers, self.embeddings(packed, tasks), packed.spans(causal=False), packed.cell, choice, place, tasks)
+        return run.layers(layers, self.embeddings(packed, tasks), packed.spans(causal=False), place, tasks)
 
 
 def alibi_slopes(heads: int) -> np.ndarray:

@@ -9,21 +9,19 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float
 
-from jaxembed.kernels_pallas import Choice
-from jaxembed.packed import Packed
+from jaxembed.layers.run import Run
+from jaxembed.models.backbone import BackboneConfig
+from jaxembed.packing.packed import Packed
 
 # Nothing ends here but a row of the engine: the definition has no longest text.
 LONGEST = 32768
 
 
-@dataclass(frozen=True)
-class StaticConfig:
-    """The sizes of the table; weighted: whether each token has a weight beside its row. place: its folder in the checkpoint."""
+@dataclass(frozen=True, kw_only=True)
+class StaticConfig(BackboneConfig):
+    """The sizes of the table; weighted: whether each token has a weight beside its row."""
 
-    vocabulary: int
-    width: int
     weighted: bool
-    place: str
     longest: int = LONGEST
 
 
@@ -34,7 +32,7 @@ class Static(nnx.Module):
         self.words = nnx.Param(jnp.zeros((config.vocabulary, config.width)))
         self.weights = nnx.Param(jnp.zeros(config.vocabulary)) if config.weighted else None
 
-    def __call__(self, packed: Packed, choice: Choice) -> Float[Array, "t d"]:
-        """Returns the vector of every token; `choice` is for models with attention."""
+    def __call__(self, packed: Packed, run: Run) -> Float[Array, "t d"]:
+        """Returns the vector of every token."""
         x = self.words[...][packed.tokens]
         return x if self.weights is None else x * self.weights[...][packed.tokens][:, None]

@@ -9,18 +9,17 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float
 
-from jaxembed.kernels_pallas import Choice, RelativeBias, Spans, attention
-from jaxembed.layers import ACTIVATIONS, Heads, Linear, Merge, RMSNorm, distance_bias, each_layer, stacked
-from jaxembed.packed import Packed
+from jaxembed.kernels_pallas import RelativeBias, Spans
+from jaxembed.layers import ACTIVATIONS, Heads, Linear, Merge, RMSNorm, distance_bias, stacked
+from jaxembed.layers.run import Run
+from jaxembed.models.backbone import BackboneConfig
+from jaxembed.packing.packed import Packed
 
 
-@dataclass(frozen=True)
-class T5Config:
+@dataclass(frozen=True, kw_only=True)
+class T5Config(BackboneConfig):
     """The sizes of a T5 encoder. buckets, far: of its bias by distance, as `layers.distance_bias` has them."""
 
-    vocabulary: int
-    width: int
-    layers: int
     heads: int
     head_width: int
     mlp_width: int
@@ -48,12 +47,10 @@ class Layer(nnx.Module):
         self.down = Linear(config.mlp_width, d, bias=False)
         self.activation = config.activation
 
-    def __call__(
-        self, x: Float[Array, "t d"], spans: Spans, longest: int, choice: Choice, bias: RelativeBias
-    ) -> Float[Array, "t d"]:
+    def __call__(self, x: Float[Array, "t d"], run: Run, spans: Spans, bias: RelativeBias) -> Float[Array, "t d"]:
         y = self.attention_norm(x)
         q, k, v = self.q(y), self.k(y), self.v(y)
-        x += self.out(attention(q, k, v, spans, scale=1.0, longest=longest, choice=choice, bias=bias))
+        x += self.out(run.attention(q, k, v, spans, scale=1.0, bias=bias))
         y, activate = self.mlp_norm(x), ACTIVATIONS[self.activation]
         return x + self.down(activate(self.up(y)) if self.gate is None else activate(self.gate(y)) * self.up(y))
 
@@ -68,8 +65,8 @@ class T5(nnx.Module):
         self.norm = RMSNorm(config.width, epsilon=config.epsilon)
         self.far = config.far
 
-    def __call__(self, packed: Packed, choice: Choice) -> Float[Array, "t d"]:
+    def __call__(self, packed: Packed, run: Run) -> Float[Array, "t d"]:
         """Returns the normalized last hidden state of every token."""
         bias = distance_bias(self.distances[...], far=self.far)
         x = self.words[...][packed.tokens]
-        return self.norm(each_layer(self.layers, x, packed.spans(causal=False), packed.cell, choice, bias))
+        return self.norm(run.layers(self.layers, x, packed.spans(causal=False), bias))

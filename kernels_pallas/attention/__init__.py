@@ -2,11 +2,10 @@
 
 from importlib import import_module
 
-import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from jaxembed.kernels_pallas.bias import Alibi, RelativeBias
-from jaxembed.kernels_pallas.choice import Choice, Survey
+from jaxembed.kernels_pallas.choice import Choice
 from jaxembed.kernels_pallas.shapes import AttentionShape
 from jaxembed.kernels_pallas.spans import Spans
 
@@ -27,17 +26,15 @@ def attention(
 
     Query head i reads key head i // (n / k). `longest` is the static cell size of the row: no span crosses a multiple of
     it. `softcap` c replaces each scaled score x by c · tanh(x / c); `bias` is added after that. A token with an empty span
-    gets zeros. A `Survey` instead of a choice notes the shape and gives zeros.
+    gets zeros.
     """
-    if isinstance(choice, Survey):
-        choice.seen.append(_shape(q, k, longest, bias))
-        return jnp.zeros_like(q)
     backend = getattr(import_module(f"{__name__}.{choice.backend}"), choice.backend)
     out: Array = backend(q, k, v, spans, scale=scale, longest=longest, choice=choice, softcap=softcap, bias=bias)
     return out
 
 
-def _shape(q: Array, k: Array, longest: int, bias: Alibi | RelativeBias | None) -> AttentionShape:
+def attention_shape(q: Array, k: Array, *, longest: int, bias: Alibi | RelativeBias | None) -> AttentionShape:
+    """Returns what `attention` is asked by these arguments, to choose a back end by."""
     t, n, h = q.shape
     reach = bias.reach if isinstance(bias, RelativeBias) else 0
     kind = {Alibi: "alibi", RelativeBias: "relative"}.get(type(bias))

@@ -2,10 +2,9 @@
 
 from importlib import import_module
 
-import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
-from jaxembed.kernels_pallas.choice import Choice, Survey
+from jaxembed.kernels_pallas.choice import Choice
 from jaxembed.kernels_pallas.pool.parts import Dense, finish, unit
 from jaxembed.kernels_pallas.shapes import PoolShape
 
@@ -30,15 +29,16 @@ def pool(
     leading tokens that do not count; where that leaves none, cls reads the first token and all other modes give zeros. modes:
     cls, lasttoken, mean, max, mean_sqrt_len_tokens (sum / √n), weightedmean (weights 1, 2, 3, ... from the text's beginning).
     dims: what lies behind the first dims[i] outputs becomes 0; normalize: whether text i then gets unit length; None for both
-    leaves the vectors as they are. Places without a text give finite values that nobody reads. A `Survey` instead of a choice
-    notes the shape and gives zeros. Definitions follow sentence-transformers 6.2, `sentence_transformer/modules/pooling.py`.
+    leaves the vectors as they are. Places without a text give finite values that nobody reads.
+    Definitions follow sentence-transformers 6.2, `sentence_transformer/modules/pooling.py`.
     """
-    if isinstance(choice, Survey):
-        outputs = None if dense is None else dense.w.shape[1]
-        (t, d), s = hidden.shape, starts.shape[0]
-        activation = "linear" if dense is None else dense.activation
-        choice.seen.append(PoolShape(t, t, s, d, modes, hidden.dtype.name, outputs, activation))
-        return jnp.zeros((s, outputs or d * len(modes)), jnp.float32)
     backend = getattr(import_module(f"{__name__}.{choice.backend}"), choice.backend)
     out: Array = backend(hidden, starts, lengths, skip, dims, normalize, dense, modes=modes, choice=choice)
     return out
+
+
+def pool_shape(hidden: Float[Array, "t d"], starts: Int[Array, " s"], dense: Dense | None, modes: tuple[str, ...]) -> PoolShape:
+    """Returns what `pool` is asked by these arguments, to choose a back end by; `longest` is the row, for want of cells."""
+    (t, d), s = hidden.shape, starts.shape[0]
+    outputs, activation = (None, "linear") if dense is None else (dense.w.shape[1], dense.activation)
+    return PoolShape(t, t, s, d, modes, hidden.dtype.name, outputs, activation)

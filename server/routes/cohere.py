@@ -8,12 +8,13 @@ from fastapi import FastAPI
 from starlette.requests import Request
 from starlette.responses import Response
 
-from jaxembed.config import PoolingParams
+from jaxembed.heads.task import EMBEDDINGS
 from jaxembed.server.encoding import cohere_embeddings, json_response, large_json_response
 from jaxembed.server.errors import HttpError
 from jaxembed.server.requests import add_route, aside, gone, new_id, read
 from jaxembed.server.schemas.cohere import CohereEmbedRequest, CohereEmbedResponse
 from jaxembed.server.service import Service
+from jaxembed.vllm.params import PoolingParams
 
 # Cohere's own input types, and the names under which checkpoints keep the same prompt.
 COHERE_TYPES: Mapping[str, tuple[str, ...]] = {
@@ -58,7 +59,7 @@ def add_routes(app: FastAPI, service: Service) -> None:
 async def embed(service: Service, request: Request, body: CohereEmbedRequest, *, version: str) -> Response:
     """Answers `/v2/embed`, and `/v1/embed`, where a request without types gets a plain list of vectors."""
     service.check_model(body.model)
-    service.check_task("embed", "Embeddings API")
+    service.check_task(EMBEDDINGS, "Embeddings API")
     prompting = prompting_for(service, body.input_type)
     prompts, prefix = await aside(request, _prompts, service, body, prompting.prefix)
     limit = min(body.max_tokens or service.max_length, service.max_length)

@@ -8,7 +8,9 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from jaxembed.errors import InputError
-from jaxembed.prompts import Prompt, read_prompts
+from jaxembed.heads.task import EMBEDDINGS, POOLING, Task
+from jaxembed.heads.tasks import TASKS, asked_by
+from jaxembed.inputs.prompts import Prompt, read_prompts
 from jaxembed.server.encoding import vectors_response
 from jaxembed.server.errors import HttpError
 from jaxembed.server.requests import add_route, aside, gone, new_id, read
@@ -56,27 +58,27 @@ def add_routes(app: FastAPI, service: Service) -> None:
 async def embed(service: Service, request: Request, body: EmbeddingRequest) -> Response:
     """Answers `/v1/embeddings`."""
     name = service.check_model(body.model)
-    service.check_task("embed", "Embeddings API")
-    answer = await _run(service, request, body, "embed")
+    service.check_task(EMBEDDINGS, "Embeddings API")
+    answer = await _run(service, request, body, service.task)
     return await _respond(service, request, body, answer, name, prefix="embd", item="embedding", field="embedding")
 
 
 async def pool(service: Service, request: Request, body: PoolingRequest) -> Response:
     """Answers `/pooling`."""
     name = service.check_model(body.model)
-    task = body.task or service.task
-    if body.data is not None or task == "plugin":
+    name_of_task = body.task or service.task.name
+    if body.data is not None or name_of_task == "plugin":
         message = "No IOProcessor plugin installed. Please refer to the documentation and to the "
         raise InputError(message + "'prithvi_geospatial_mae_io_processor' offline inference example for more details.")
-    if task not in ("embed", "token_embed"):
-        raise HttpError(400, f"Unsupported task: {task!r} Supported tasks: ['embed', 'token_embed']", param="task")
+    if name_of_task not in asked_by(POOLING):
+        raise HttpError(400, f"Unsupported task: {name_of_task!r} Supported tasks: {asked_by(POOLING)}", param="task")
     if body.dimensions is not None:
         raise HttpError(400, "dimensions is currently not supported", param="dimensions")
-    answer = await _run(service, request, body, task)
+    answer = await _run(service, request, body, TASKS[name_of_task])
     return await _respond(service, request, body, answer, name, prefix="pooling", item="pooling", field="data")
 
 
-async def _run(service: Service, request: Request, body: VectorRequest, task: str) -> Answer:
+async def _run(service: Service, request: Request, body: VectorRequest, task: Task) -> Answer:
     prompts, is_chat = await aside(request, prompts_of, service, body)
     service.check_count("input", len(prompts))
     service.check_ids(prompts, request.headers.get("user-agent", ""))

@@ -10,19 +10,13 @@ from starlette.responses import PlainTextResponse, Response
 
 from jaxembed import __version__
 from jaxembed.errors import InputError
-from jaxembed.prompts import Tokenization, read_prompts
+from jaxembed.inputs.prompts import Tokenization, read_prompts
 from jaxembed.server.encoding import json_response, large_json_response
 from jaxembed.server.errors import HttpError, Problem
 from jaxembed.server.metrics import Metrics
 from jaxembed.server.requests import add_route, aside, read
 from jaxembed.server.schemas.common import ErrorResponse
-from jaxembed.server.schemas.openai import (
-    DetokenizeRequest,
-    DetokenizeResponse,
-    ModelList,
-    TokenizeRequest,
-    TokenizeResponse,
-)
+from jaxembed.server.schemas.openai import DetokenizeRequest, DetokenizeResponse, ModelList, TokenizeRequest, TokenizeResponse
 from jaxembed.server.schemas.tei import Token
 from jaxembed.server.service import Service
 
@@ -131,7 +125,7 @@ def card(service: Service, name: str) -> dict[str, Any]:
         "parent": None,
         "max_model_len": service.max_length,
         "permission": [permission],
-        "task": service.task,
+        "task": service.task.name,
         "dimension": model.width,
         "pooling": list(recipe.modes),
         "normalized": recipe.normalize is not False,

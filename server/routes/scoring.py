@@ -8,10 +8,9 @@ from fastapi import FastAPI
 from starlette.requests import Request
 from starlette.responses import Response
 
-from jaxembed.batching import Text
-from jaxembed.chat import plain
-from jaxembed.config import PoolingParams
 from jaxembed.errors import InputError
+from jaxembed.inputs.chat import plain
+from jaxembed.packing.text import Text
 from jaxembed.server.encoding import json_response
 from jaxembed.server.errors import HttpError
 from jaxembed.server.requests import add_route, aside, gone, new_id, read
@@ -19,7 +18,7 @@ from jaxembed.server.schemas.common import ModelRequest, usage
 from jaxembed.server.schemas.scoring import RerankRequest, RerankResponse, ScoreRequest, ScoreResponse
 from jaxembed.server.schemas.tei import Rank
 from jaxembed.server.service import Answer, Service
-from jaxembed.similarity import scorer
+from jaxembed.vllm.params import PoolingParams
 
 _PAIRS = (("queries", "documents"), ("queries", "items"), ("data_1", "data_2"), ("text_1", "text_2"))
 
@@ -104,7 +103,8 @@ async def _scores(
     vectors = await service.vectors([*ones, *others], service.task, body.priority, lambda: gone(request))
     pairs = [(0 if len(ones) == 1 else index, len(ones) + index) for index in range(len(others))]
     both = [*ones, *others]
-    compare, large = scorer(service.task), Answer(vectors, []).is_large
+    compare, large = service.task.compare, Answer(vectors, []).is_large
+    assert compare is not None, "a task that a model is served for compares"
     found = await service.off_loop(large, lambda: [compare(vectors[a], vectors[b]) for a, b in pairs])
     return found, sum(len(both[a].ids) + len(both[b].ids) for a, b in pairs)
 

@@ -11,8 +11,10 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from jaxembed import __version__
-from jaxembed.config import PoolingParams
-from jaxembed.prompts import read_prompts
+from jaxembed.heads.task import Task
+from jaxembed.heads.tokens import TOKEN_EMBED
+from jaxembed.heads.vectors import EMBED
+from jaxembed.inputs.prompts import read_prompts
 from jaxembed.server.encoding import json_response, large_json_response
 from jaxembed.server.errors import HttpError
 from jaxembed.server.requests import add_route, aside, checked, gone, read, read_object
@@ -22,16 +24,17 @@ from jaxembed.server.schemas.openai import EmbeddingRequest, PoolingRequest
 from jaxembed.server.schemas.scoring import RerankRequest, ScoreRequest
 from jaxembed.server.schemas.tei import DecodeRequest, EmbedRequest, Info, SimilarityParameters, SimilarityRequest
 from jaxembed.server.service import Answer, Service
+from jaxembed.vllm.params import PoolingParams
 
 
 def add_routes(app: FastAPI, service: Service) -> None:
     """Adds the routes."""
 
     async def embeddings(request: Request) -> Response:
-        return await embed(service, request, await read(request, EmbedRequest), "embed")
+        return await embed(service, request, await read(request, EmbedRequest), EMBED)
 
     async def all_embeddings(request: Request) -> Response:
-        return await embed(service, request, await read(request, EmbedRequest), "token_embed")
+        return await embed(service, request, await read(request, EmbedRequest), TOKEN_EMBED)
 
     async def similarities(request: Request) -> Response:
         return await similarity(service, request, await read(request, SimilarityRequest))
@@ -69,7 +72,7 @@ def add_routes(app: FastAPI, service: Service) -> None:
         return json_response(_info(service))
 
 
-async def embed(service: Service, request: Request, body: EmbedRequest, task: str) -> Response:
+async def embed(service: Service, request: Request, body: EmbedRequest, task: Task) -> Response:
     """Answers `/embed` and `/embed_all`: a bare list, also for one text."""
     begin = time.perf_counter()
     prompts = await aside(request, read_prompts, body.inputs)

@@ -15,8 +15,8 @@ from pydantic import (
 )
 from pydantic_core import CoreSchema
 
-from jaxembed.config import PoolingParams
 from jaxembed.server.encoding import EmbedDtype, EncodingFormat, Endianness
+from jaxembed.vllm.params import PoolingParams
 
 # One wrong value is told of; a list of a million wrong ones would take seconds to tell.
 Fast: Any = Field(fail_fast=True)

@@ -2,10 +2,10 @@
 
 from dataclasses import replace
 
+import asked
 import pytest
+from hardware import compiled, forget_reports, ptxas
 
-from aot import asked
-from aot.hardware import compiled, forget_reports, ptxas
 from jaxembed.kernels_pallas import AttentionShape, Target, choose
 from jaxembed.kernels_pallas.shapes import SHARED_MEMORY
 

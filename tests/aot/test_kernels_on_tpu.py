@@ -2,10 +2,10 @@
 
 from dataclasses import replace
 
+import asked
 import pytest
+from hardware import TPUS, compiled, device, loop_bundles
 
-from aot import asked
-from aot.hardware import TPUS, compiled, device, loop_bundles
 from jaxembed.kernels_pallas import AttentionShape, Target, choose
 
 pytestmark = pytest.mark.aot

@@ -3,14 +3,15 @@
 import jax
 import jax.numpy as jnp
 import pytest
+from hardware import abstractly, device, on
 
-from aot.hardware import abstractly, device, on
-from jaxembed.architectures import find
-from jaxembed.batching import TABLES
-from jaxembed.choosing import Chooser
-from jaxembed.convert.parameters import declare
+from jaxembed.convert.mapping.architectures import find
+from jaxembed.convert.weights.parameters import declare
+from jaxembed.engine.backends import Backends
+from jaxembed.engine.programs import Programs
+from jaxembed.heads.vectors import EMBED
 from jaxembed.kernels_pallas import Target
-from jaxembed.programs import Programs
+from jaxembed.packing.planning import TABLES
 
 pytestmark = pytest.mark.aot
 
@@ -61,7 +62,7 @@ def programs(name, kind, hardware):
     table = TABLES[kind]
     full = table.shape(table.row, table.cell)
     target = Target(kind, "NVIDIA H200" if kind == "gpu" else device(hardware).device_kind)
-    return Programs(graph, state, Chooser(graph, state, target, full, {})), table
+    return Programs(graph, state, Backends(graph, state, target, full, {})), table
 
 
 @pytest.mark.parametrize(("kind", "hardware"), [("tpu", "v5e"), ("tpu", "v6e"), ("gpu", "h200")])
@@ -75,7 +76,7 @@ def test_a_models_program_compiles_with_its_kernels_inside(kind, hardware, name,
         "long texts": table.shape(table.row, 512),
     }[row]
     with abstractly(hardware):
-        program = made.lowered("embed", shape).compile()
+        program = made.lowered(EMBED, shape).compile()
     # Layers are scanned: one call of attention in the body, one of pooling behind it.
     assert program.as_text().count(CALLS[kind]) == 2
     memory = program.memory_analysis()

@@ -4,9 +4,9 @@ import json
 from dataclasses import asdict
 
 import pytest
-from parity.test_live import ROOT, reference
+from live import ROOT, reference
 
-from jaxembed.architectures import find
+from jaxembed.convert.mapping.architectures import find
 from jaxembed.errors import UnsupportedModelError
 
 pytestmark = pytest.mark.parity

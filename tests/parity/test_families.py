@@ -6,14 +6,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from parity.test_live import ROOT, reference
+from live import ROOT, reference
 from reference import cases, tiny
 
 from jaxembed import SentenceTransformer
-from jaxembed.batching import Text
-from jaxembed.engine import Engine
+from jaxembed.convert.mapping.registry import ANY_DECODER
 from jaxembed.errors import CheckpointError, UnsupportedModelError
-from jaxembed.registry import ANY_DECODER
+from jaxembed.heads.tokens import HIDDEN
+from jaxembed.loading import load_engine
+from jaxembed.packing.text import Text
 
 pytestmark = pytest.mark.parity
 
@@ -57,13 +58,12 @@ def test_goldens_come_out_the_same_when_they_are_drawn_anew(drawn):
 
 def hidden(folder: Path, about: dict, *, dtype: str, alone: bool) -> list[list[np.ndarray]]:
     """Each text's hidden states, packed with the others, and alone too."""
-    engine = Engine.load(str(folder), dtype=dtype)
-    engine.max_length = max(about["lengths"])
+    engine = load_engine(str(folder), dtype=dtype)
     texts = [Text(np.array(one, np.int32)) for one in tiny.ids(about["lengths"], about["seed"])]
-    packed = list(engine.run(texts, kind="hidden"))
+    packed = list(engine.run(texts, task=HIDDEN))
     if not alone:
         return [[one] for one in packed]
-    return [[one, *engine.run([text], kind="hidden")] for one, text in zip(packed, texts, strict=True)]
+    return [[one, *engine.run([text], task=HIDDEN)] for one, text in zip(packed, texts, strict=True)]
 
 
 @pytest.mark.parametrize("name", sorted(cases.BACKBONES))
@@ -103,14 +103,13 @@ def test_no_decoder_of_transformers_is_silently_wrong(tmp_path):
     for truth in sorted(tmp_path.glob("*/hidden.npy")):
         name, expected = truth.parent.name, np.load(truth)
         try:
-            engine = Engine.load(str(truth.parent / "drawn"))
+            engine = load_engine(str(truth.parent / "drawn"))
         except (UnsupportedModelError, CheckpointError):
             refused.append(name)
             continue
-        engine.max_length = 66
-        (found,) = engine.run([Text(np.array(ids, np.int32))], kind="hidden")
+        (found,) = engine.run([Text(np.array(ids, np.int32))], task=HIDDEN)
         assert np.linalg.norm(found - expected) <= 1e-5 * np.linalg.norm(expected), name
-        (guessed if engine.model.family is ANY_DECODER else loaded).append(name)
+        (guessed if engine.model.family == ANY_DECODER.name else loaded).append(name)
     print(
         f"\n{len(loaded)} known: {', '.join(loaded)}\n{len(guessed)} as a Llama: {', '.join(guessed)}\n{len(refused)} refused"
     )

@@ -1,29 +1,18 @@
 """Against the real libraries, run in the reference environment by a second Python."""
 
 import json
-import os
-import subprocess
 from pathlib import Path
 
 import numpy as np
 import pytest
+from live import reference
 
 from jaxembed import LLM, SentenceTransformer, quantize_embeddings
-from jaxembed.loading import find_model
+from jaxembed.convert.checkpoint.hub import find_model
 
 pytestmark = pytest.mark.parity
 
-ROOT = Path(__file__).parent.parent.parent
-REFERENCE = Path(os.environ.get("JAXEMBED_REFERENCE_PYTHON", ROOT / ".venv-reference/bin/python"))
-SCRIPTS = ROOT / "tests" / "reference"
 MINILM = find_model(None)
-
-
-def reference(script: str, *arguments: str, stdin: str = "") -> str:
-    command = [str(REFERENCE), str(SCRIPTS / script), *arguments]
-    done = subprocess.run(command, input=stdin, capture_output=True, text=True, env={**os.environ, "HF_HUB_OFFLINE": "1"})
-    assert done.returncode == 0, done.stderr[-3000:]
-    return done.stdout
 
 
 def mixed_texts() -> list[str]:

@@ -4,9 +4,9 @@ import json
 
 import numpy as np
 import pytest
-from parity.test_live import reference
+from live import reference
 
-from jaxembed.convert.torch_files import torch_tensors
+from jaxembed.convert.formats.torch_files import torch_tensors
 from jaxembed.errors import UnsupportedModelError
 
 pytestmark = pytest.mark.parity

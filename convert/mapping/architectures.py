@@ -1,0 +1,100 @@
+"""Which family of the registry a `config.json` means, and what to say where it means none."""
+
+import logging
+from collections.abc import Mapping
+from typing import Any
+
+from jaxembed.convert.mapping.keys import Keys
+from jaxembed.convert.mapping.registry import ANY_DECODER, FAMILIES, Family
+from jaxembed.convert.mapping.values import checked
+from jaxembed.errors import UnsupportedModelError
+
+_log = logging.getLogger(__name__)
+
+
+def supported() -> str:
+    """Returns the supported architectures as one line for a message, each once, without its further task classes."""
+    return ", ".join(sorted({name for family in FAMILIES for name in family.architectures if name.endswith("Model")}))
+
+
+def find(config: Mapping[str, Any]) -> Family:
+    """Returns the family of a `config.json`: by `architectures`, or by `model_type` where it names none.
+
+    An unknown decoder whose every key the generic one understands is taken for a Llama, and a notice says so. Raises
+    `UnsupportedModelError` that lists what is supported.
+    """
+    architectures = checked("architectures", config.get("architectures")) or []
+    checked("model_type", config.get("model_type"))
+    family = _listed(config)
+    if family is None:
+        reason = _misfit(config)
+        if reason is not None:
+            raise unsupported(config, reason)
+    other = _contradicted(family or ANY_DECODER, config)
+    if other is not None:
+        raise UnsupportedModelError(
+            f"config.json contradicts itself: by its architectures ({', '.join(architectures)}) it is a "
+            f"{(family or ANY_DECODER).name} model, by its model_type ({config['model_type']}) a {other.name} one, and their "
+            "vectors differ; correct it, or give the right architectures in hf_overrides."
+        )
+    if family is not None:
+        return family
+    _log.warning("%s is not known; its config reads like a Llama's, and so it is loaded as one.", ", ".join(architectures))
+    return ANY_DECODER
+
+
+def _listed(config: Mapping[str, Any]) -> Family | None:
+    architectures = config.get("architectures") or []
+    for family in FAMILIES:
+        named = any(name in family.architectures for name in architectures)
+        typed = not architectures and config.get("model_type") == family.model_type
+        if (named or typed) and (family.when is None or family.when(config)):
+            return family
+    return None
+
+
+def _contradicted(family: Family, config: Mapping[str, Any]) -> Family | None:
+    """Returns the family that `model_type`, by which transformers goes, means, if its vectors are not those of `family`.
+
+    A type that is not known here is that of a checkpoint with code of its own, whose `architectures` are all there is to go by.
+    """
+    kind = config.get("model_type")
+    others = [one for one in FAMILIES if one.model_type == kind and (one.when is None or one.when(config))]
+    if kind == family.model_type or family.own_code or not others:
+        return None
+    try:
+        same = family.module == others[0].module and family.parse(Keys(config)) == others[0].parse(Keys(config))
+    except UnsupportedModelError:
+        same = False
+    return None if same else others[0]
+
+
+def settled(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns a config whose `architectures` a caller chose, with their `model_type` where its own means another model."""
+    checked("architectures", config.get("architectures"))
+    family = _listed(config)
+    if family is None or _contradicted(family, config) is None:
+        return dict(config)
+    return {**config, "model_type": family.model_type}
+
+
+def unsupported(config: Mapping[str, Any], reason: str) -> UnsupportedModelError:
+    """Returns the error for an architecture that cannot be served, with what can."""
+    given = ", ".join(config.get("architectures") or []) or f"model_type {config.get('model_type')!r}"
+    return UnsupportedModelError(
+        f"the architecture {given} is not supported ({reason.rstrip('.')}); supported are {supported()}."
+    )
+
+
+def _misfit(config: Mapping[str, Any]) -> str | None:
+    """Why the generic decoder cannot be what this config describes, or None if it can."""
+    names = config.get("architectures") or []
+    if not any(name.endswith(("Model", "ForCausalLM")) for name in names):
+        return "it names no decoder"
+    keys = Keys(config)
+    try:
+        ANY_DECODER.parse(keys)
+    except UnsupportedModelError as error:
+        return str(error).rstrip(".")
+    unknown = keys.unknown()
+    return f"its config has keys that no Llama has: {', '.join(unknown)}" if unknown else None

@@ -1,0 +1,1 @@
+"""Arrays as a converted folder stores and restores them."""

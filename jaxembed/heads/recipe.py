@@ -1,0 +1,72 @@
+"""How vectors are made, as plain values: `convert` reads them from a checkpoint's files, `embedder` turns them into modules."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+
+# The pooling modes of sentence-transformers, in the order in which old configs concatenate them.
+MODES = ("cls", "max", "mean", "mean_sqrt_len_tokens", "weightedmean", "lasttoken")
+
+
+@dataclass(frozen=True)
+class DenseHead:
+    """A sentence-transformers `Dense` module: activation(x · w + b), with its input added if `residual`."""
+
+    inputs: int
+    outputs: int
+    bias: bool
+    activation: str
+    residual: bool
+    folder: str
+
+
+@dataclass(frozen=True)
+class LayerNormHead:
+    """A sentence-transformers `LayerNorm` module."""
+
+    width: int
+    folder: str
+
+
+@dataclass(frozen=True)
+class NormalizeHead:
+    """A sentence-transformers `Normalize` module that is not the last one."""
+
+
+Head = DenseHead | LayerNormHead | NormalizeHead
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How vectors are made.
+
+    modes: pooling modes, concatenated. include_prompt: whether prompt tokens are pooled. heads: modules between pooling and
+    the end. normalize: whether the files end in a Normalize module; None if there are no such files. prompts: by name.
+    similarity: the name of a similarity function, or None. max_length: tokens of the longest text by sentence-transformers'
+    file, or None. matryoshka: allowed dimensions, empty for any; None if the model is not trained for it. instruction_end: the
+    mark up to which a text is an instruction that is not pooled. truncate_dim: the dimensions that `SentenceTransformer.encode`
+    keeps by default, None for all. facts: for each thing that was found, its value and its file.
+    """
+
+    modes: tuple[str, ...]
+    include_prompt: bool = True
+    heads: tuple[Head, ...] = ()
+    normalize: bool | None = None
+    prompts: Mapping[str, str] = field(default_factory=dict)
+    default_prompt_name: str | None = None
+    similarity: str | None = None
+    max_length: int | None = None
+    lowercase: bool = False
+    matryoshka: tuple[int, ...] | None = None
+    task_instructions: Mapping[str, str] = field(default_factory=dict)
+    instruction_end: str = ""
+    truncate_dim: int | None = None
+    facts: Mapping[str, tuple[str, str]] = field(default_factory=dict)
+
+    def width(self, hidden_width: int) -> int:
+        """Returns the output dimensions for a backbone of `hidden_width`."""
+        dense = [head.outputs for head in self.heads if isinstance(head, DenseHead)]
+        return dense[-1] if dense else hidden_width * len(self.modes)
+
+    def with_pooling(self, mode: str) -> "Recipe":
+        """Returns this recipe with another pooling mode, as a caller asks for whose checkpoint's files are wrong."""
+        return replace(self, modes=(mode,), facts={**self.facts, "pooling": (mode, "pooler_config")})

@@ -1,0 +1,65 @@
+"""What a program may be asked to compute, as an object: all that tells one kind of output from another stands in it.
+
+Importing this costs no jax: a face knows its tasks before any model is loaded.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from jaxembed.packing.text import Text
+
+if TYPE_CHECKING:
+    from jaxtyping import Array, Float
+
+    from jaxembed.heads.embedder import Embedder
+    from jaxembed.layers.run import Run
+    from jaxembed.packing.packed import Packed
+
+# The APIs that may ask for a task, by the names of vLLM's routes.
+EMBEDDINGS, POOLING, SCORE = "embeddings", "pooling", "score"
+
+
+@dataclass(frozen=True, eq=False)
+class Task:
+    """A kind of output.
+
+    Attributes:
+        name: vLLM's word for it.
+        per_token: whether it gives one result a token, or one a text.
+        program: the output of a row from its last hidden states, traced inside the program.
+        cut: the result of one text from a row's output: given the output on the host, the text, its slot (its number in
+            the row) and the token at which it begins. A copy, so that the row's buffer can go.
+        compare: the score of a pair of results, larger for what is more alike; None where results do not compare.
+        apis: the APIs that may ask for it.
+    """
+
+    name: str
+    per_token: bool
+    program: "Callable[[Embedder, Packed, Float[Array, 't d'], Run], Any]"
+    cut: Callable[[Any, Text, int, int], Any]
+    compare: Callable[[np.ndarray, np.ndarray], float] | None = None
+    apis: frozenset[str] = frozenset()
+
+    def __str__(self) -> str:
+        return self.name
+
+    def values(self, *, texts: int, tokens: int, width: int) -> int:
+        """Returns how many numbers an answer of so many texts with so many tokens holds, `width` of them for each."""
+        return (tokens if self.per_token else texts) * width
+
+
+@cache
+def together(*tasks: Task) -> Task:
+    """Returns a task whose result is the tuple of those of `tasks`, computed in one pass over a row."""
+
+    def program(embedder: Any, packed: Any, states: Any, run: Any) -> Any:
+        return tuple(task.program(embedder, packed, states, run) for task in tasks)
+
+    def cut(outputs: Any, text: Text, slot: int, start: int) -> Any:
+        return tuple(task.cut(output, text, slot, start) for task, output in zip(tasks, outputs, strict=True))
+
+    return Task("+".join(task.name for task in tasks), any(task.per_token for task in tasks), program, cut)

@@ -1,0 +1,36 @@
+"""One vector a token: through the heads without pooling, or the last hidden states as the transformer leaves them."""
+
+import numpy as np
+
+from jaxembed.heads.task import POOLING, SCORE, Task
+from jaxembed.packing.text import Text
+
+
+def _cut(output: np.ndarray, text: Text, slot: int, start: int) -> np.ndarray:
+    return output[start : start + len(text.ids), : text.options.dimensions].copy()
+
+
+def _cut_states(output: np.ndarray, text: Text, slot: int, start: int) -> np.ndarray:
+    return output[start : start + len(text.ids)].copy()
+
+
+def late_interaction(query: np.ndarray, document: np.ndarray) -> float:
+    """Returns for each token of the query [n, d] the best dot product with a token of the document [m, d], summed."""
+    return float((query @ document.T).max(axis=1).sum())
+
+
+TOKEN_EMBED = Task(
+    name="token_embed",
+    per_token=True,
+    program=lambda embedder, packed, states, run: embedder.each_token(packed, states),
+    cut=_cut,
+    compare=late_interaction,
+    apis=frozenset({POOLING, SCORE}),
+)
+
+HIDDEN = Task(
+    name="hidden",
+    per_token=True,
+    program=lambda embedder, packed, states, run: states.astype("float32"),
+    cut=_cut_states,
+)

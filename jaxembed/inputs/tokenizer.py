@@ -1,0 +1,154 @@
+"""Texts to token ids and back, with a checkpoint's own Rust tokenizer; knows nothing about files or models.
+
+Truncation is ours: a tokenizer's own is a setting of the shared object, and files may bake in a wrong one.
+"""
+
+import logging
+import sys
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal, cast
+
+import numpy as np
+import tokenizers
+from tokenizers import processors
+
+from jaxembed.errors import CheckpointError, InputError, InputTypeError
+
+Side = Literal["left", "right"]
+
+_NAMED = ("bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token")
+
+# What stands for "no limit" in tokenizer_config.json is some huge number.
+_NO_LIMIT = 10**9
+
+
+class Tokenizer:
+    """A checkpoint's tokenizer, stateless and safe to use from several threads.
+
+    vocab_size: ids are below it. side: where the files have longer texts cut off. limit: the longest text its files speak of,
+    None if they speak of none. special_count: how many special tokens a text gets. special_ids: all special tokens. config:
+    what `tokenizer_config.json` and `special_tokens_map.json` say. chat_template: Jinja source, or None.
+    """
+
+    def __init__(
+        self,
+        rust: tokenizers.Tokenizer,
+        *,
+        config: Mapping[str, Any] | None = None,
+        chat_template: str | None = None,
+        lowercase: bool = False,
+    ) -> None:
+        self.config = dict(config or {})
+        self.side = _side(self.config, rust)
+        rust.no_truncation()
+        rust.no_padding()
+        self._rust, self._lowercase = rust, lowercase
+        self.vocab_size: int = rust.get_vocab_size(with_added_tokens=True)
+        limit = self.config.get("model_max_length")
+        self.limit: int | None = int(limit) if isinstance(limit, int | float) and 0 < limit < _NO_LIMIT else None
+        self.special_count: int = rust.num_special_tokens_to_add(False)
+        self.special_ids = frozenset(id_ for id_, token in rust.get_added_tokens_decoder().items() if token.special)
+        self.chat_template = chat_template
+
+    def bare(self) -> "Tokenizer":
+        """Returns a tokenizer that adds no special tokens, and knows no longest text: what static embeddings want."""
+        rust = tokenizers.Tokenizer.from_str(self._rust.to_str())
+        rust.post_processor = processors.TemplateProcessing(single="$A", pair="$A $B:1", special_tokens=[])
+        config = {key: value for key, value in self.config.items() if key != "model_max_length"}
+        return Tokenizer(rust, config=config, chat_template=self.chat_template, lowercase=self._lowercase)
+
+    def encode(
+        self,
+        texts: Sequence[str],
+        *,
+        add_special_tokens: bool = True,
+        max_length: int | None = None,
+        side: Side | None = None,
+    ) -> list[np.ndarray]:
+        """Returns the token ids of each text, int32.
+
+        max_length: longer texts are cut to it, special tokens included and kept; None cuts nothing. side: where tokens are
+        cut off, by default where the files say. Raises `InputTypeError` for anything but str, `InputError` for a max_length
+        below the special tokens.
+        """
+        for text in texts:
+            if not isinstance(text, str):
+                raise InputTypeError(f"a text must be a str, not {type(text).__name__}.")
+        clean = [self._clean(text) for text in texts]
+        encodings = self._rust.encode_batch_fast(clean, add_special_tokens=add_special_tokens)
+        ids = [np.array(encoding.ids, np.int32) for encoding in encodings]
+        if max_length is not None:
+            for index, one in enumerate(ids):
+                if len(one) > max_length:
+                    ids[index] = self._cut(clean[index], max_length, side or self.side, add_special_tokens)
+        return ids
+
+    def decode(self, ids: Sequence[int], *, skip_special_tokens: bool = False) -> str:
+        """Returns the text of token ids."""
+        text: str = self._rust.decode(list(ids), skip_special_tokens=skip_special_tokens)
+        return text
+
+    def token(self, id_: int) -> str | None:
+        """Returns the token of an id as the vocabulary writes it, None for an unknown id."""
+        found: str | None = self._rust.id_to_token(id_)
+        return found
+
+    def prompt_length(
+        self, prompt: str, *, add_special_tokens: bool = True, max_length: int | None = None, side: Side | None = None
+    ) -> int:
+        """Returns how many leading tokens a prompt takes: its own ids, less one if the last is special (the end token).
+
+        The rest is as for `encode`: a prompt is cut as the text that it begins, or a long one would leave nothing of it.
+        """
+        (ids,) = self.encode([prompt], add_special_tokens=add_special_tokens, max_length=max_length, side=side)
+        return len(ids) - (len(ids) > 0 and int(ids[-1]) in self.special_ids)
+
+    def as_transformers(self) -> Any:
+        """Returns a `transformers.PreTrainedTokenizerFast` with the same ids, for callers who expect one."""
+        given = {name: token for name, token in self.config.items() if name in _NAMED and token is not None}
+        contents = {name: token["content"] if isinstance(token, Mapping) else token for name, token in given.items()}
+        limits = {} if self.limit is None else {"model_max_length": self.limit}
+        return quiet_transformers().PreTrainedTokenizerFast(
+            tokenizer_object=self._rust, chat_template=self.chat_template, **contents, **limits
+        )
+
+    def _clean(self, text: str) -> str:
+        if self._lowercase:
+            text = text.lower()
+        try:
+            text.encode()
+        except UnicodeEncodeError:
+            raise InputError(
+                "a text holds a lone surrogate, which is no Unicode character; decode it with errors='replace'."
+            ) from None
+        return text
+
+    def _cut(self, text: str, max_length: int, side: Side, add_special_tokens: bool) -> np.ndarray:
+        """The same ids as a tokenizer with truncation switched on gives."""
+        special = self.special_count if add_special_tokens else 0
+        if max_length < special:
+            raise InputError(f"max_length {max_length} leaves no room for the {special} special tokens of each text.")
+        encoding = self._rust.encode(text, add_special_tokens=False)
+        encoding.truncate(max_length - special, direction=side)
+        return np.array(self._rust.post_process(encoding, None, add_special_tokens).ids, np.int32)
+
+
+def _side(config: Mapping[str, Any], rust: tokenizers.Tokenizer) -> Side:
+    """Where texts are cut off: tokenizer_config.json says it, else tokenizer.json, as transformers reads them."""
+    side: Any = config.get("truncation_side") or (rust.truncation or {}).get("direction") or "right"
+    if side not in ("left", "right"):
+        raise CheckpointError(f"truncation_side of tokenizer_config.json should be 'left' or 'right', not {side!r}.")
+    return cast(Side, side)
+
+
+def quiet_transformers() -> Any:
+    """Imports transformers without its advice that torch is missing: that is how it shall be."""
+    if "transformers" in sys.modules:
+        return sys.modules["transformers"]
+    before = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        import transformers
+    finally:
+        logging.disable(before)
+    return transformers

@@ -1,0 +1,62 @@
+"""What a row is made of: a tokenized text with its options. Both are plain values."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, fields
+from typing import Any
+
+import numpy as np
+
+# What a text asks for that keeps all dimensions, however many the model has.
+ALL_DIMENSIONS = int(np.iinfo(np.int32).max)
+
+
+def per_text(dtype: type, stored: Callable[[Any], Any] = lambda value: value) -> dict[str, Any]:
+    """Declares a value that each text of a row carries.
+
+    Args:
+        dtype: of the array of shape [s] that a program gets.
+        stored: makes a text's value a number of the array.
+    """
+    return {"dtype": dtype, "stored": stored}
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What one text carries into a program beside its tokens. A new one is one line here, and nothing anywhere else.
+
+    For a text these are plain values, in a `Packed` row arrays of shape [s].
+
+    Attributes:
+        skip: leading prompt tokens that pooling leaves out.
+        dimensions: leading output dimensions to keep, None for all.
+        normalize: whether the vector shall have unit length.
+    """
+
+    skip: Any = field(default=0, metadata=per_text(np.int32))
+    dimensions: Any = field(default=None, metadata=per_text(np.int32, lambda value: value or ALL_DIMENSIONS))
+    normalize: Any = field(default=True, metadata=per_text(np.bool_))
+
+    @classmethod
+    def arrays(cls, texts: "list[Text]", places: int) -> "Options":
+        """Returns the options of texts as arrays of shape [places], 0 behind the last text."""
+        found = {}
+        for one in fields(cls):
+            array = found[one.name] = np.zeros(places, one.metadata["dtype"])
+            stored = one.metadata["stored"]
+            array[: len(texts)] = [stored(getattr(text.options, one.name)) for text in texts]
+        return cls(**found)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Text:
+    """One tokenized text.
+
+    Attributes:
+        ids: int32 [n], special tokens included.
+        options: what it carries into a program beside its tokens.
+        types: token types, int32 [n], or None where every token has type 0.
+    """
+
+    ids: np.ndarray
+    options: Options = Options()
+    types: np.ndarray | None = None

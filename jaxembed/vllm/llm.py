@@ -1,0 +1,316 @@
+"""vLLM's offline API over the engine: `LLM(model, runner="pooling")`, with vLLM's arguments, outputs and messages."""
+
+import uuid
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from copy import copy
+from typing import Any
+
+import numpy as np
+
+from jaxembed.engine.engine import Progress
+from jaxembed.errors import InputError, InputTypeError
+from jaxembed.heads.task import Task
+from jaxembed.heads.tasks import TASKS
+from jaxembed.heads.vectors import EMBED
+from jaxembed.inputs.chat import plain
+from jaxembed.inputs.prompts import Prompt, read_prompts
+from jaxembed.loading import load_engine
+from jaxembed.vllm.outputs import (
+    EmbeddingOutput,
+    EmbeddingRequestOutput,
+    PoolingOutput,
+    PoolingRequestOutput,
+    ScoringOutput,
+    ScoringRequestOutput,
+)
+from jaxembed.vllm.params import PoolerConfig, PoolingParams, options_of
+
+# vLLM's options for what this engine does not have (caches, memory shares, several executors). They are accepted where their
+# value asks for nothing, because code written for vLLM passes them by habit.
+_WITHOUT_EFFECT = {
+    "enforce_eager",
+    "gpu_memory_utilization",
+    "swap_space",
+    "cpu_offload_gb",
+    "max_num_seqs",
+    "max_num_batched_tokens",
+    "enable_prefix_caching",
+    "enable_chunked_prefill",
+    "disable_log_stats",
+    "skip_tokenizer_init",
+    "tokenizer_mode",
+    "tokenizer_revision",
+    "disable_custom_all_reduce",
+    "limit_mm_per_prompt",
+    "mm_processor_kwargs",
+    "io_processor_plugin",
+    "seed",
+    "config_format",
+    "load_format",
+}
+_ONE_DEVICE = ("tensor_parallel_size", "pipeline_parallel_size", "data_parallel_size")
+
+_HINTS = '\n - For embeddings, use `LLM.embed(...)` or `pooling_task="embed"`.\n - For similarity scores, use `LLM.score(...)`.'
+
+Bar = bool | Callable[..., Any]
+Params = PoolingParams | Sequence[PoolingParams] | None
+
+
+class LLM:
+    """A pooling model, loaded and ready.
+
+    model: a folder, a hub name, or None for the embedded all-MiniLM-L6-v2. runner: "auto" or "pooling". convert: "auto",
+    "none" or "embed". pooler_config: a `PoolerConfig` or a dict of its fields; wins over the checkpoint's files.
+    hf_overrides: a dict merged into `config.json`, or a function of it. trust_remote_code: accepted and never needed, for no
+    code of a checkpoint is executed. dtype: "auto", "float32" or "bfloat16". quantization: "int8" keeps the layers' matrices in
+    8 bits, or None. max_model_len: tokens of the longest text.
+    """
+
+    def __init__(
+        self,
+        model: str | None = None,
+        *,
+        runner: str = "auto",
+        convert: str = "auto",
+        tokenizer: str | None = None,
+        trust_remote_code: bool = False,
+        dtype: Any = "auto",
+        max_model_len: int | None = None,
+        revision: str | None = None,
+        hf_token: str | bool | None = None,
+        hf_overrides: Mapping[str, Any] | Callable[[Any], Any] | None = None,
+        pooler_config: PoolerConfig | Mapping[str, Any] | None = None,
+        download_dir: str | None = None,
+        served_model_name: str | None = None,
+        **options: Any,
+    ) -> None:
+        _check_runner(runner, convert)
+        _check_options(options)
+        if hf_overrides is not None and not callable(hf_overrides) and not isinstance(hf_overrides, Mapping):
+            raise InputTypeError(f"hf_overrides must be a dict or a function, not {type(hf_overrides).__name__}.")
+        # A copy, because a default is filled in below that belongs to this model and not to the caller's next one.
+        self._pooler = copy(pooler_config) if isinstance(pooler_config, PoolerConfig) else _pooler(pooler_config)
+        self.engine = load_engine(
+            None if model is None else str(model),
+            revision=revision,
+            token=hf_token,
+            cache_dir=download_dir,
+            dtype=dtype,
+            max_model_len=max_model_len,
+            hf_overrides=hf_overrides,
+            pooling_mode=self._pooler.mode,
+            tokenizer=tokenizer,
+            quantization=options.get("quantization"),
+        )
+        if self._pooler.use_activation is None:
+            self._pooler.use_activation = self.engine.model.recipe.normalize
+        self.name = served_model_name or self.engine.model.name
+
+    @property
+    def task(self) -> Task:
+        """What the model is served for where a caller does not say: "embed" unless `pooler_config` says otherwise."""
+        return TASKS[self._pooler.task or EMBED.name]
+
+    def warm_up(self, tasks: Sequence[str] = ("embed",)) -> None:
+        """Compiles every program now, so that no later call waits for one."""
+        self.engine.warm_up([TASKS[task] for task in tasks])
+
+    def get_tokenizer(self) -> Any:
+        """Returns the model's tokenizer as transformers has it."""
+        return self.engine.model.tokenizer.as_transformers()
+
+    def embed(
+        self,
+        prompts: Any,
+        *,
+        use_tqdm: Bar = True,
+        pooling_params: Params = None,
+        lora_request: None = None,
+        tokenization_kwargs: Mapping[str, Any] | None = None,
+    ) -> list[EmbeddingRequestOutput]:
+        """Returns one embedding for each prompt, in order.
+
+        prompts: str, list[str], token ids, dicts with "prompt" or "prompt_token_ids", or a list that mixes them.
+        pooling_params: one for all, or one for each. Raises `InputError` before anything runs if one prompt cannot be taken.
+        """
+        results = self._run("embed", prompts, pooling_params, use_tqdm, lora_request, tokenization_kwargs)
+        return [EmbeddingRequestOutput(_id("embd"), EmbeddingOutput(data), ids) for data, ids in results]
+
+    def encode(
+        self,
+        prompts: Any,
+        pooling_params: Params = None,
+        *,
+        use_tqdm: Bar = True,
+        lora_request: None = None,
+        pooling_task: str | None = None,
+        tokenization_kwargs: Mapping[str, Any] | None = None,
+    ) -> list[PoolingRequestOutput]:
+        """Returns the raw result for each prompt: one vector for "embed", one for each token for "token_embed"."""
+        if pooling_task is None:
+            raise InputError(
+                "pooling_task required for `LLM.encode`. Please use one of the more specific methods or set the pooling_task "
+                f'when using `LLM.encode`:{_HINTS}\n - For an embedding of each token, use `pooling_task="token_embed"`.'
+            )
+        if pooling_task in ("classify", "token_classify"):
+            raise InputError(
+                "Classification API is not supported by this model. Try converting the model using `--convert classify`."
+            )
+        results = self._run(pooling_task, prompts, pooling_params, use_tqdm, lora_request, tokenization_kwargs)
+        return [PoolingRequestOutput(_id("pooling"), PoolingOutput(data), ids) for data, ids in results]
+
+    def classify(self, prompts: Any, **options: Any) -> None:
+        """Raises `InputError`: an embedding model has no classes."""
+        raise InputError(
+            "Classification API is not supported by this model. Try converting the model using `--convert classify`."
+        )
+
+    def generate(self, *args: Any, **options: Any) -> None:
+        """Raises `InputError`: a pooling model writes no text."""
+        raise InputError("LLM.generate() is only supported for generative models; jaxembed runs pooling models only.")
+
+    def score(
+        self,
+        data_1: Any,
+        data_2: Any,
+        /,
+        *,
+        use_tqdm: Bar = True,
+        pooling_params: PoolingParams | None = None,
+        lora_request: None = None,
+        tokenization_kwargs: Mapping[str, Any] | None = None,
+        chat_template: str | None = None,
+    ) -> list[ScoringRequestOutput]:
+        """Returns how similar pairs of texts are: one with one, one with each of many, or many with as many.
+
+        By cosine, or by late interaction where `pooler_config` has the task "token_embed". A text may be any prompt that
+        `embed` takes, {"text": ...}, or {"content": [parts]}.
+        """
+        if chat_template is not None:
+            raise InputError("chat_template is not supported for scores of an embedding model; write the prompts out.")
+        left, right = _side(data_1, "text"), _side(data_2, "text_pair")
+        if len(left) not in (1, len(right)):
+            raise InputError("Input lengths must be either 1:1, 1:N or N:N")
+        results = self._run(self.task.name, left + right, pooling_params, use_tqdm, lora_request, tokenization_kwargs)
+        ones, others = results[: len(left)], results[len(left) :]
+        ones = ones * len(others) if len(ones) == 1 else ones
+        compare = self.task.compare
+        assert compare is not None, "a task that a model is served for compares"
+        return [
+            ScoringRequestOutput(_id("score"), ScoringOutput(compare(a, b)), [*a_ids, *b_ids])
+            for (a, a_ids), (b, b_ids) in zip(ones, others, strict=True)
+        ]
+
+    def stream(
+        self,
+        prompts: Any,
+        pooling_params: Params = None,
+        *,
+        task: str = "embed",
+        prefix: str = "",
+        progress: Progress | None = None,
+        tokenization_kwargs: Mapping[str, Any] | None = None,
+    ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """Checks every prompt at once, then yields each one's array and token ids, int32, as the engine finishes windows.
+
+        prefix: put before every prompt that is a text; a model whose pooling leaves prompts out does so. progress: called
+        with how many texts and tokens have been finished since the last call.
+        """
+        read = read_prompts(prompts)
+        each = self._params(pooling_params, len(read), task)
+        encoder = self.engine.model.encoder
+        tokenization = encoder.tokenization({**(tokenization_kwargs or {}), **_older_truncation(each)})
+        texts = list(encoder.texts(read, [options_of(one) for one in each], tokenization=tokenization, prefix=prefix))
+        ids = [text.ids for text in texts]
+        return zip(self.engine.run(texts, TASKS[task], progress=progress), ids, strict=True)
+
+    def _run(
+        self,
+        task: str,
+        prompts: Any,
+        params: Params,
+        use_tqdm: Bar,
+        lora_request: Any,
+        tokenization_kwargs: Mapping[str, Any] | None,
+    ) -> list[tuple[np.ndarray, list[int]]]:
+        """Runs `stream` to its end under a progress bar."""
+        if lora_request is not None:
+            raise InputError("lora_request is not supported; merge the adapter into the checkpoint first.")
+        read = read_prompts(prompts)
+        with _bar(use_tqdm, len(read)) as bar:
+            results = self.stream(
+                read, params, task=task, tokenization_kwargs=tokenization_kwargs, progress=lambda texts, _: bar.update(texts)
+            )
+            return [(data, ids.tolist()) for data, ids in results]
+
+    def _params(self, params: Params, count: int, task: str) -> Sequence[PoolingParams]:
+        if params is not None and not isinstance(params, PoolingParams):
+            if not isinstance(params, Sequence) or not all(isinstance(one, PoolingParams) for one in params):
+                raise InputTypeError(f"pooling_params must be a PoolingParams or a list of them, not {type(params).__name__}.")
+            if len(params) != count:
+                raise InputError(f"The lengths of prompts ({count}) and params ({len(params)}) must be the same.")
+            return [self.resolve(one, task) for one in params]
+        return [self.resolve(params or PoolingParams(), task)] * count
+
+    def resolve(self, params: PoolingParams, task: str) -> PoolingParams:
+        """Returns `params` for `task` with this model's defaults filled in. Raises `InputError` for what it cannot do."""
+        model = self.engine.model
+        return params.for_task(task).resolve(
+            self._pooler, model=self.name, width=model.width, matryoshka=model.recipe.matryoshka
+        )
+
+
+def _bar(use_tqdm: Bar, count: int) -> Any:
+    """A progress bar, one that `use_tqdm` makes, or one that shows nothing."""
+    from tqdm.auto import tqdm
+
+    make = use_tqdm if callable(use_tqdm) else tqdm
+    return make(total=count, desc="Processed prompts", unit="text", dynamic_ncols=True, disable=not use_tqdm)
+
+
+def _older_truncation(params: Sequence[PoolingParams]) -> dict[str, int | None]:
+    """What params say of truncation, in the place where vLLM used to have it."""
+    asked = {param.truncate_prompt_tokens for param in params}
+    if len(asked) > 1:
+        raise InputError("truncate_prompt_tokens must be the same in all pooling_params of a call.")
+    return {} if asked == {None} else {"truncate_prompt_tokens": asked.pop()}
+
+
+def _id(kind: str) -> str:
+    return f"{kind}-{uuid.uuid4().hex}"
+
+
+def _side(data: Any, name: str) -> list[Prompt]:
+    if isinstance(data, Sequence) and not len(data):
+        raise InputError(f"At least one {name} element must be given")
+    return read_prompts([plain(each) for each in data] if isinstance(data, list | tuple) else plain(data))
+
+
+def _pooler(fields: Mapping[str, Any] | None) -> PoolerConfig:
+    known = set(PoolerConfig.__dataclass_fields__)
+    unknown = sorted(set(fields or {}) - known)
+    if unknown:
+        raise InputError(f"pooler_config has no field {unknown[0]!r}; it has {', '.join(sorted(known))}.")
+    return PoolerConfig(**(fields or {}))
+
+
+def _check_runner(runner: str, convert: str) -> None:
+    if runner == "generate":
+        raise InputError("runner='generate' is not supported: jaxembed runs pooling models only. Try runner='pooling'.")
+    if runner not in ("auto", "pooling"):
+        raise InputError(f"runner must be 'auto' or 'pooling', not {runner!r}.")
+    if convert == "classify":
+        raise InputError("convert='classify' is not supported; convert may be 'auto', 'none' or 'embed'.")
+    if convert not in ("auto", "none", "embed"):
+        raise InputError(f"convert must be 'auto', 'none' or 'embed', not {convert!r}.")
+
+
+def _check_options(options: Mapping[str, Any]) -> None:
+    for name in _ONE_DEVICE:
+        if options.get(name, 1) != 1:
+            raise InputError(f"{name}={options[name]} is not supported yet: a model runs on one device.")
+    if options.get("enable_lora"):
+        raise InputError("enable_lora is not supported; merge the adapter into the checkpoint first.")
+    unknown = sorted(set(options) - _WITHOUT_EFFECT - set(_ONE_DEVICE) - {"quantization", "enable_lora"})
+    if unknown:
+        raise InputTypeError(f"LLM has no argument {unknown[0]!r}.")

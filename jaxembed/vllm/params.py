@@ -1,0 +1,140 @@
+"""What a caller may ask of pooling, in vLLM's words: `PoolingParams` for each text, `PoolerConfig` for a whole model.
+
+Fields, defaults and messages are vLLM's, so that code and users that know it need learn nothing.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from numbers import Integral
+
+from jaxembed.errors import InputError, InputTypeError
+from jaxembed.heads.task import POOLING
+from jaxembed.heads.tasks import asked_by
+from jaxembed.packing.text import Options
+
+_SEQUENCE_POOLING = {"CLS": "cls", "LAST": "lasttoken", "MEAN": "mean"}
+_TOKEN_POOLING = ("ALL", "STEP")
+# Fields that belong to classification and reward models.
+_OTHER_TASKS = ("step_tag_id", "returned_token_ids")
+
+
+@dataclass(kw_only=True)
+class PoolingParams:
+    """What one text asks of its vector.
+
+    use_activation: whether it gets unit length; None leaves that to the model. dimensions: how many leading dimensions to keep,
+    for models trained for it (matryoshka). task: set by the method that is called. truncate_prompt_tokens: the older place of
+    the key of `tokenization_kwargs`, which it beats.
+    """
+
+    use_activation: bool | None = None
+    dimensions: int | None = None
+    task: str | None = None
+    step_tag_id: int | None = None
+    returned_token_ids: Sequence[int] | None = None
+    truncate_prompt_tokens: int | None = None
+    normalize: object = None
+
+    def __post_init__(self) -> None:
+        if self.normalize is not None:
+            raise InputError("Parameter `normalize` was removed; use `use_activation` instead.")
+        if self.use_activation is not None and not isinstance(self.use_activation, bool):
+            raise InputTypeError(f"use_activation must be True, False or None, not {self.use_activation!r}.")
+        if self.dimensions is not None and not _is_int(self.dimensions):
+            raise InputTypeError(f"dimensions must be an int or None, not {self.dimensions!r}.")
+
+    def for_task(self, task: str) -> "PoolingParams":
+        """Returns these parameters for `task`. Raises `InputError` if they name another or do not fit it."""
+        if task not in asked_by(POOLING):
+            raise InputError(f"Unsupported task: {task!r} Supported tasks: {asked_by(POOLING)}")
+        if self.task is not None and self.task != task:
+            raise InputError(f"You cannot overwrite params.task={self.task!r} with task={task!r}!")
+        invalid = [name for name in _OTHER_TASKS if getattr(self, name) is not None]
+        if invalid:
+            valid = ["dimensions", "use_activation"]
+            raise InputError(f"Task {task} only supports {valid} parameters, does not support {invalid} parameters")
+        return replace(self, task=task)
+
+    def resolve(self, pooler: "PoolerConfig", *, model: str, width: int, matryoshka: Sequence[int] | None) -> "PoolingParams":
+        """Returns these parameters with the model's defaults filled in.
+
+        width: dimensions of the full vector. matryoshka: the dimensions the model was trained for, empty for any, None for
+        none. Dimensions equal to the width change nothing and are always allowed. Raises `InputError` in vLLM's words.
+        """
+        active = self.use_activation if self.use_activation is not None else pooler.use_activation
+        dimensions = self.dimensions if self.dimensions is not None else pooler.dimensions
+        if dimensions is not None and dimensions != width:
+            _check_dimensions(dimensions, model, width, matryoshka)
+        return replace(self, use_activation=True if active is None else active, dimensions=dimensions)
+
+
+def options_of(params: PoolingParams) -> Options:
+    """Returns what resolved parameters ask for a text."""
+    return Options(dimensions=params.dimensions, normalize=bool(params.use_activation))
+
+
+def _check_dimensions(dimensions: int, model: str, width: int, matryoshka: Sequence[int] | None) -> None:
+    if matryoshka is None:
+        raise InputError(
+            f'Model "{model}" does not support matryoshka representation, changing output dimensions will lead to poor results.'
+        )
+    if matryoshka and dimensions not in matryoshka:
+        raise InputError(
+            f'Model "{model}" only supports {list(matryoshka)} matryoshka dimensions, '
+            "use other output dimensions will lead to poor results."
+        )
+    if dimensions < 1:
+        raise InputError("Dimensions must be greater than 0")
+    if dimensions > width:
+        raise InputError(f"Dimensions must not be greater than the embedding size of the model ({width}), got {dimensions}.")
+
+
+def _is_int(value: object) -> bool:
+    """Numpy's integers count, bool does not."""
+    return isinstance(value, Integral) and not isinstance(value, bool)
+
+
+@dataclass(kw_only=True)
+class PoolerConfig:
+    """How a model pools, where its own files are wrong or silent.
+
+    pooling_type: a name for either of the next two. seq_pooling_type: CLS, LAST or MEAN, for one vector a text.
+    tok_pooling_type: ALL, for one vector a token. use_activation, dimensions: defaults for texts that do not say.
+    enable_chunked_processing: accepted where it asks for nothing.
+    """
+
+    task: str | None = None
+    pooling_type: str | None = None
+    seq_pooling_type: str | None = None
+    tok_pooling_type: str | None = None
+    use_activation: bool | None = None
+    dimensions: int | None = None
+    enable_chunked_processing: bool | None = None
+
+    def __post_init__(self) -> None:
+        if self.use_activation is not None and not isinstance(self.use_activation, bool):
+            raise InputTypeError(f"pooler_config.use_activation must be true, false or None, not {self.use_activation!r}.")
+        if self.dimensions is not None and (not _is_int(self.dimensions) or self.dimensions < 1):
+            raise InputTypeError(f"pooler_config.dimensions must be an int of at least 1 or None, not {self.dimensions!r}.")
+        if self.enable_chunked_processing:
+            raise InputError("enable_chunked_processing is not supported; ask for truncation, or split long texts yourself.")
+        if self.pooling_type is not None:
+            for name in ("seq_pooling_type", "tok_pooling_type"):
+                if getattr(self, name) is not None:
+                    raise InputError(f"Cannot set both `pooling_type` and `{name}`")
+            if self.pooling_type in _TOKEN_POOLING:
+                self.tok_pooling_type = self.pooling_type
+            else:
+                self.seq_pooling_type = self.pooling_type
+        if self.seq_pooling_type is not None and self.seq_pooling_type not in _SEQUENCE_POOLING:
+            known = ", ".join([*_SEQUENCE_POOLING, *_TOKEN_POOLING])
+            raise InputError(f"the pooling type {self.seq_pooling_type!r} is not known; known are {known}.")
+        if self.tok_pooling_type not in (None, "ALL"):
+            raise InputError(f"the pooling type {self.tok_pooling_type!r} is not supported; tokens are pooled by ALL.")
+        if self.task is not None and self.task not in asked_by(POOLING):
+            raise InputError(f"Unsupported task: {self.task!r} Supported tasks: {asked_by(POOLING)}")
+
+    @property
+    def mode(self) -> str | None:
+        """The pooling mode in the words of `heads.MODES`, None to leave it to the model's files."""
+        return None if self.seq_pooling_type is None else _SEQUENCE_POOLING[self.seq_pooling_type]

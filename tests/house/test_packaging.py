@@ -1,0 +1,64 @@
+import os
+import shutil
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
+
+def python(code: str, **options) -> subprocess.CompletedProcess:
+    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, **options)
+
+
+def test_importing_jaxembed_imports_neither_jax_nor_transformers():
+    out = python("import jaxembed, sys; print(sorted({'jax', 'flax', 'transformers', 'numpy'} & set(sys.modules)))")
+    assert out.stdout.strip() == "[]"
+
+
+def test_every_public_name_is_there():
+    python("import jaxembed\nfor name in jaxembed.__all__: getattr(jaxembed, name)")
+
+
+def test_the_command_line_helps_at_once_without_importing_jax():
+    out = python("import sys; from jaxembed.cli import main\nprint('jax' in sys.modules, 'numpy' in sys.modules)")
+    assert out.stdout.strip() == "False False"
+
+
+@pytest.mark.parametrize("name", ["server", "convert", "kernels_pallas"])
+def test_the_symlinks_are_relative_and_lead_to_the_top_level_folders(name):
+    assert os.readlink(ROOT / "jaxembed" / name) == f"../{name}"
+    assert (ROOT / name / "__init__.py").is_file()
+
+
+def test_the_wheel_holds_one_import_package_with_every_module(tmp_path):
+    source = tmp_path / "source"  # a build leaves files beside its sources
+    ignore = shutil.ignore_patterns(".*", "build", "dist", "*.egg-info", "__pycache__", "tests")
+    shutil.copytree(ROOT, source, symlinks=True, ignore=ignore)
+    command = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(tmp_path), str(source)]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-2000:]
+    (wheel,) = tmp_path.glob("*.whl")
+    names = zipfile.ZipFile(wheel).namelist()
+    tops = {name.split("/")[0] for name in names if "dist-info" not in name}
+    assert tops == {"jaxembed"}
+    assert len(names) == len(set(names))
+    assert "jaxembed/py.typed" in names
+    for folder in ("jaxembed", "server", "convert", "kernels_pallas"):
+        for path in (ROOT / folder).rglob("*.py"):
+            inner = path.relative_to(ROOT).as_posix()
+            inner = inner if inner.startswith("jaxembed/") else f"jaxembed/{inner}"
+            assert inner in names, f"the wheel lacks {inner}"
+
+
+def test_torch_is_never_imported():
+    out = subprocess.run(
+        ["git", "grep", "-lE", r"^\s*(import|from) torch\b", "--", ":!tests/support/reference", ":!benchmarks"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+    )
+    assert out.stdout == ""
