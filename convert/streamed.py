@@ -18,13 +18,15 @@ from jaxembed import batching
 from jaxembed.batching import Table, Text
 from jaxembed.convert.parameters import Parameter, fill
 from jaxembed.kernels_pallas import Choice, Choices
+from jaxembed.kernels_pallas.attention import ATTENTION
+from jaxembed.kernels_pallas.pool import POOL
 from jaxembed.layers import Turns, looping
 from jaxembed.packed import Packed
 
 # One small row for all the texts.
 _ROWS = Table(row=512, smallest=32, cell=32, tokens_per_text=4)
 _STREAMED = "layers are streamed through plain XLA"
-_CHOICES = Choices(Choice("banded", (128, 256), _STREAMED), Choice("xla", (1, 1), _STREAMED))
+_CHOICES = Choices(*(Choice(one.everywhere, one.everywhere.tiles, _STREAMED) for one in (ATTENTION, POOL)))
 # Bytes that may be read ahead of the layer that is computed.
 _AHEAD = 64 << 20
 

@@ -10,7 +10,7 @@ from flax import nnx
 
 from jaxembed.batching import Shape
 from jaxembed.errors import BackendError
-from jaxembed.kernels_pallas import AttentionShape, Choice, Choices, PoolShape, Survey, Target, choose
+from jaxembed.kernels_pallas import OPERATIONS, AttentionShape, Choice, Choices, PoolShape, Survey, Target, choose
 from jaxembed.packed import Packed
 
 
@@ -37,8 +37,9 @@ class Chooser:
         except ValueError as error:
             raise BackendError(str(error)) from None
         if not taken:
-            return Choice("reference", (1, 1), f"the model asks for no {operation}")
-        kernels = [choice for choice in taken if choice.backend.startswith("mosaic")]
+            reference = OPERATIONS[operation].reference
+            return Choice(reference, reference.tiles, f"the model asks for no {operation}")
+        kernels = [choice for choice in taken if choice.backend.platform is not None]
         return min(kernels if len(kernels) == len(taken) else [c for c in taken if c not in kernels], key=lambda c: c.tiles)
 
 

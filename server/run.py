@@ -180,7 +180,7 @@ def _card(service: Service) -> str:
     return (
         f"{', '.join(service.names)}: {model.family.name}, {model.width} dimensions{matryoshka}, "
         f"pooling {' + '.join(model.recipe.modes)}, up to {engine.max_length} tokens, {_name(model.dtype)} on "
-        f"{engine.target.name}, attention {engine.choice.backend}"
+        f"{engine.target.name}, attention {engine.choice.backend.name}"
     )
 
 

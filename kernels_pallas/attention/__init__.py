@@ -1,14 +1,17 @@
 """Attention over a packed row, where each token sees one interval of keys."""
 
-from importlib import import_module
-
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from jaxembed.kernels_pallas.attention.banded import BANDED
+from jaxembed.kernels_pallas.attention.reference import REFERENCE
+from jaxembed.kernels_pallas.backend import Backend, Kernel, Operation
 from jaxembed.kernels_pallas.bias import Alibi, RelativeBias
 from jaxembed.kernels_pallas.choice import Choice, Survey
 from jaxembed.kernels_pallas.shapes import AttentionShape
 from jaxembed.kernels_pallas.spans import Spans
+
+__all__ = ["ATTENTION", "attention", "attention_shape"]
 
 
 def attention(
@@ -30,15 +33,37 @@ def attention(
     gets zeros. A `Survey` instead of a choice notes the shape and gives zeros.
     """
     if isinstance(choice, Survey):
-        choice.seen.append(_shape(q, k, longest, bias))
+        choice.seen.append(attention_shape(q, k, longest=longest, bias=bias))
         return jnp.zeros_like(q)
-    backend = getattr(import_module(f"{__name__}.{choice.backend}"), choice.backend)
-    out: Array = backend(q, k, v, spans, scale=scale, longest=longest, choice=choice, softcap=softcap, bias=bias)
-    return out
+    return choice.backend.run(q, k, v, spans, scale=scale, longest=longest, tiles=choice.tiles, softcap=softcap, bias=bias)
 
 
-def _shape(q: Array, k: Array, longest: int, bias: Alibi | RelativeBias | None) -> AttentionShape:
+def attention_shape(
+    q: Float[Array, "t n h"], k: Float[Array, "t k h"], *, longest: int, bias: Alibi | RelativeBias | None
+) -> AttentionShape:
+    """Returns what `attention` is asked by these arguments, to choose a back end by."""
     t, n, h = q.shape
     reach = bias.reach if isinstance(bias, RelativeBias) else 0
     kind = {Alibi: "alibi", RelativeBias: "relative"}.get(type(bias))
     return AttentionShape(t, longest, n, k.shape[1], h, q.dtype.name, kind, reach)
+
+
+def _mosaic_gpu() -> Backend[AttentionShape]:
+    from jaxembed.kernels_pallas.attention.mosaic_gpu import MOSAIC_GPU
+
+    return MOSAIC_GPU
+
+
+def _mosaic_tpu() -> Backend[AttentionShape]:
+    from jaxembed.kernels_pallas.attention.mosaic_tpu import MOSAIC_TPU
+
+    return MOSAIC_TPU
+
+
+ATTENTION = Operation(
+    "attention",
+    AttentionShape,
+    reference=REFERENCE,
+    everywhere=BANDED,
+    kernels=(Kernel("mosaic_gpu", "gpu", _mosaic_gpu), Kernel("mosaic_tpu", "tpu", _mosaic_tpu)),
+)

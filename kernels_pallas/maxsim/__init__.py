@@ -1,10 +1,14 @@
 """Late interaction: how well each token of a query is met by the best token of a document."""
 
-from importlib import import_module
-
 from jaxtyping import Array, Float, Int
 
+from jaxembed.kernels_pallas.backend import Backend, Kernel, Operation
 from jaxembed.kernels_pallas.choice import Choice
+from jaxembed.kernels_pallas.maxsim.reference import REFERENCE
+from jaxembed.kernels_pallas.maxsim.xla import XLA
+from jaxembed.kernels_pallas.shapes import MaxsimShape
+
+__all__ = ["MAXSIM", "maxsim"]
 
 
 def maxsim(
@@ -21,6 +25,25 @@ def maxsim(
     documents: one behind the other; starts, lengths: where document s lies, in order, unused places with start t and length 0,
     which score -inf.
     """
-    backend = getattr(import_module(f"{__name__}.{choice.backend}"), choice.backend)
-    out: Array = backend(queries, documents, starts, lengths, choice=choice)
-    return out
+    return choice.backend.run(queries, documents, starts, lengths, tiles=choice.tiles)
+
+
+def _mosaic_gpu() -> Backend[MaxsimShape]:
+    from jaxembed.kernels_pallas.maxsim.mosaic_gpu import MOSAIC_GPU
+
+    return MOSAIC_GPU
+
+
+def _mosaic_tpu() -> Backend[MaxsimShape]:
+    from jaxembed.kernels_pallas.maxsim.mosaic_tpu import MOSAIC_TPU
+
+    return MOSAIC_TPU
+
+
+MAXSIM = Operation(
+    "maxsim",
+    MaxsimShape,
+    reference=REFERENCE,
+    everywhere=XLA,
+    kernels=(Kernel("mosaic_gpu", "gpu", _mosaic_gpu), Kernel("mosaic_tpu", "tpu", _mosaic_tpu)),
+)

@@ -1,15 +1,16 @@
 """From the hidden states of a packed row to one vector for each of its texts, in one pass and in float32."""
 
-from importlib import import_module
-
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
+from jaxembed.kernels_pallas.backend import Backend, Kernel, Operation
 from jaxembed.kernels_pallas.choice import Choice, Survey
 from jaxembed.kernels_pallas.pool.parts import Dense, finish, unit
+from jaxembed.kernels_pallas.pool.reference import REFERENCE
+from jaxembed.kernels_pallas.pool.xla import XLA
 from jaxembed.kernels_pallas.shapes import PoolShape
 
-__all__ = ["Dense", "finish", "pool", "unit"]
+__all__ = ["POOL", "Dense", "finish", "pool", "pool_shape", "unit"]
 
 
 def pool(
@@ -34,11 +35,35 @@ def pool(
     notes the shape and gives zeros. Definitions follow sentence-transformers 6.2, `sentence_transformer/modules/pooling.py`.
     """
     if isinstance(choice, Survey):
-        outputs = None if dense is None else dense.w.shape[1]
-        (t, d), s = hidden.shape, starts.shape[0]
-        activation = "linear" if dense is None else dense.activation
-        choice.seen.append(PoolShape(t, t, s, d, modes, hidden.dtype.name, outputs, activation))
-        return jnp.zeros((s, outputs or d * len(modes)), jnp.float32)
-    backend = getattr(import_module(f"{__name__}.{choice.backend}"), choice.backend)
-    out: Array = backend(hidden, starts, lengths, skip, dims, normalize, dense, modes=modes, choice=choice)
-    return out
+        asked = pool_shape(hidden, starts, dense, modes)
+        choice.seen.append(asked)
+        return jnp.zeros((asked.texts, asked.outputs or asked.width * len(modes)), jnp.float32)
+    return choice.backend.run(hidden, starts, lengths, skip, dims, normalize, dense, modes=modes, tiles=choice.tiles)
+
+
+def pool_shape(hidden: Float[Array, "t d"], starts: Int[Array, " s"], dense: Dense | None, modes: tuple[str, ...]) -> PoolShape:
+    """Returns what `pool` is asked by these arguments, to choose a back end by; `longest` is the row, for want of cells."""
+    (t, d), s = hidden.shape, starts.shape[0]
+    outputs, activation = (None, "linear") if dense is None else (dense.w.shape[1], dense.activation)
+    return PoolShape(t, t, s, d, modes, hidden.dtype.name, outputs, activation)
+
+
+def _mosaic_gpu() -> Backend[PoolShape]:
+    from jaxembed.kernels_pallas.pool.mosaic_gpu import MOSAIC_GPU
+
+    return MOSAIC_GPU
+
+
+def _mosaic_tpu() -> Backend[PoolShape]:
+    from jaxembed.kernels_pallas.pool.mosaic_tpu import MOSAIC_TPU
+
+    return MOSAIC_TPU
+
+
+POOL = Operation(
+    "pool",
+    PoolShape,
+    reference=REFERENCE,
+    everywhere=XLA,
+    kernels=(Kernel("mosaic_gpu", "gpu", _mosaic_gpu), Kernel("mosaic_tpu", "tpu", _mosaic_tpu)),
+)
