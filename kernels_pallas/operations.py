@@ -29,11 +29,23 @@ def rows() -> list[dict[str, Any]]:
 
 
 def choose(operation: str, target: Target, shape: Shape, *, force: str | None = None) -> Choice:
-    """Returns the back end for `operation` on `target`; `force` names one that must be used.
+    """Returns the back end for an operation on a target.
 
     In order: what is forced; the target's kernel, where `tiles.json` has a row for the target and the kernel's requirements are
-    met; the path that runs everywhere. Raises `ValueError` for an operation or a forced back end that does not exist, and for
-    a forced one that cannot serve, with what it misses.
+    met; the path that runs everywhere.
+
+    Args:
+        operation: a name in `OPERATIONS`.
+        target: the hardware, here or absent.
+        shape: what the operation is asked, of the operation's own type.
+        force: the name of a back end that must be used.
+
+    Returns:
+        The back end with its tiles, and why it was taken and no other.
+
+    Raises:
+        ValueError: the operation does not exist or is not asked in such shapes; the forced back end does not exist, or cannot
+            serve, with what it misses.
     """
     found = OPERATIONS.get(operation)
     if found is None or found.shape is not type(shape):

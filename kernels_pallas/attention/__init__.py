@@ -28,9 +28,21 @@ def attention(
 ) -> Float[Array, "t n h"]:
     """Returns softmax(scale · q kᵀ) v over each token's span, the softmax in float32.
 
-    Query head i reads key head i // (n / k). `longest` is the static cell size of the row: no span crosses a multiple of
-    it. `softcap` c replaces each scaled score x by c · tanh(x / c); `bias` is added after that. A token with an empty span
-    gets zeros. A `Survey` instead of a choice notes the shape and gives zeros.
+    Vaswani et al., arXiv 1706.03762, section 3.2.1, with a span for a mask.
+
+    Args:
+        q: queries of a row of t tokens, n heads of width h.
+        k: keys. n is a multiple of their k heads: query head i reads key head i // (n / k).
+        v: values, one for each key.
+        spans: which keys each token sees. A token with an empty span gets zeros.
+        scale: factor of every score, mostly 1 / √h.
+        longest: the cell size of the row in tokens, static: no span crosses a multiple of it.
+        choice: the back end that `choose` took for these shapes. A `Survey` instead notes the shape and gives zeros.
+        softcap: c replaces each scaled score x by c · tanh(x / c); None leaves them.
+        bias: what is added to scores for the distance of query and key, after the soft cap.
+
+    Returns:
+        What each token's query heads read, of q's type.
     """
     if isinstance(choice, Survey):
         choice.seen.append(attention_shape(q, k, longest=longest, bias=bias))

@@ -20,11 +20,21 @@ def lexical(
     *,
     choice: Choice,
 ) -> Float[Array, "s v"]:
-    """Returns the maximum over each text's tokens of hidden · vocabularyᵀ + bias, float32; a text without tokens gives -inf.
+    """Returns the maximum over each text's tokens of hidden · vocabularyᵀ + bias, float32.
 
-    starts, lengths: where text i lies, in the order of the row; unused places, all at the end, have start t and length 0.
     log(1 + relu(x)) grows with x, so a caller that wants the maximum of that (SPLADE, arXiv 2109.10086, section 3.1) applies it
     to what comes out of here: [s, v] numbers instead of [t, v].
+
+    Args:
+        hidden: the states of a row of t tokens.
+        vocabulary: a vector for each word.
+        bias: what is added to each word's products.
+        starts: where each text begins, in tokens of the row and in its order; unused places, all at the end, have start t.
+        lengths: each text's tokens; 0 for unused places.
+        choice: the back end that `choose` took for these shapes.
+
+    Returns:
+        A number for each place and word; a text without tokens gives -inf.
     """
     return choice.backend.run(hidden, vocabulary, bias, starts, lengths, tiles=choice.tiles)
 

@@ -21,9 +21,17 @@ def maxsim(
 ) -> Float[Array, "q s"]:
     """Returns for each query and document the sum over the query's tokens i of max over the document's tokens j of q_i · d_j.
 
-    Float32 (Khattab and Zaharia, arXiv 2004.12832, equation 3). queries: shorter ones end in rows of zeros, which add nothing.
-    documents: one behind the other; starts, lengths: where document s lies, in order, unused places with start t and length 0,
-    which score -inf.
+    Khattab and Zaharia, arXiv 2004.12832, equation 3.
+
+    Args:
+        queries: i tokens each; shorter ones end in rows of zeros, which add nothing.
+        documents: one behind the other in a row of t tokens.
+        starts: where each document begins, in tokens of the row and in its order; unused places have start t.
+        lengths: each document's tokens; 0 for unused places.
+        choice: the back end that `choose` took for these shapes.
+
+    Returns:
+        A score for each query and place, float32; unused places score -inf.
     """
     return choice.backend.run(queries, documents, starts, lengths, tiles=choice.tiles)
 

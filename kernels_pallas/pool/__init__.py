@@ -27,12 +27,23 @@ def pool(
 ) -> Float[Array, "s e"]:
     """Returns one vector for each text, float32: the results of `modes` side by side, through `dense`, then as each text asked.
 
-    starts, lengths: where text i lies, in the order of the row; unused places, all at the end, have start t and length 0. skip:
-    leading tokens that do not count; where that leaves none, cls reads the first token and all other modes give zeros. modes:
-    cls, lasttoken, mean, max, mean_sqrt_len_tokens (sum / √n), weightedmean (weights 1, 2, 3, ... from the text's beginning).
-    dims: what lies behind the first dims[i] outputs becomes 0; normalize: whether text i then gets unit length; None for both
-    leaves the vectors as they are. Places without a text give finite values that nobody reads. A `Survey` instead of a choice
-    notes the shape and gives zeros. Definitions follow sentence-transformers 6.2, `sentence_transformer/modules/pooling.py`.
+    Definitions follow sentence-transformers 6.2, `sentence_transformer/modules/pooling.py`.
+
+    Args:
+        hidden: the states of a row of t tokens.
+        starts: where each text begins, in tokens of the row and in its order; unused places, all at the end, have start t.
+        lengths: each text's tokens; 0 for unused places.
+        skip: leading tokens of each text that do not count. Where that leaves none, cls reads the first token and all other
+            modes give zeros.
+        dims: what lies behind the first dims[i] outputs of text i becomes 0.
+        normalize: whether text i then gets unit length. None for both leaves the vectors as they are.
+        dense: a head behind the pooling; e is its outputs, or d for each mode where there is none.
+        modes: cls, lasttoken, mean, max, mean_sqrt_len_tokens (sum / √n), weightedmean (weights 1, 2, 3, ... from the text's
+            beginning).
+        choice: the back end that `choose` took for these shapes. A `Survey` instead notes the shape and gives zeros.
+
+    Returns:
+        A vector for each place. Places without a text give finite values that nobody reads.
     """
     if isinstance(choice, Survey):
         asked = pool_shape(hidden, starts, dense, modes)
