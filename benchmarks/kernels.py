@@ -31,6 +31,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxembed.kernels_pallas import (
+    OPERATIONS,
     AttentionShape,
     Choice,
     LexicalShape,
@@ -44,10 +45,8 @@ from jaxembed.kernels_pallas import (
     maxsim,
     pool,
 )
-from jaxembed.kernels_pallas.choice import EVERYWHERE
 
 RESULTS = Path(__file__).parent / "results"
-REFERENCE = Choice("reference", (1, 1), "to compare with")
 SETS = 4  # of inputs that rotate
 LIMIT = 1e-2
 
@@ -123,8 +122,8 @@ def candidates(shape: Any) -> Iterator[Choice]:
     """What `choose` takes for this device, and the XLA path where that is something else."""
     taken = choose(shape.operation, target(), shape)
     yield taken
-    if taken.backend != EVERYWHERE[shape.operation][0]:
-        yield choose(shape.operation, target(), shape, force=EVERYWHERE[shape.operation][0])
+    if taken.backend.platform is not None:
+        yield choose(shape.operation, target(), shape, force=OPERATIONS[shape.operation].everywhere.name)
 
 
 # --- is it right -------------------------------------------------------------------------------------------------------------
@@ -158,7 +157,9 @@ def check(sizes: Sizes) -> Iterator[dict[str, Any]]:
     row = texts(sizes.checked, 80, 256, 0)
     for operation, (shape, function, draw) in operations(sizes).items():
         x = draw()
-        expected = np.asarray(jax.jit(lambda x, f=function: f(REFERENCE, x))(x.astype(jnp.float32)), np.float32)
+        reference = Choice(OPERATIONS[operation].reference, (1, 1), "to compare with")
+        truth = jax.jit(lambda x, f=function, c=reference: f(c, x))
+        expected = np.asarray(truth(x.astype(jnp.float32)), np.float32)
         for choice in candidates(shape):
             run = jax.jit(lambda x, f=function, c=choice: f(c, x))
             first, again = (np.asarray(run(x).astype(jnp.float32)) for _ in range(2))
@@ -173,7 +174,7 @@ def check(sizes: Sizes) -> Iterator[dict[str, Any]]:
             kept = bool((np.compress(others, first, axis) == np.compress(others, changed, axis)).all())
             facts = {"error": error, "repeats": bool((first == again).all()), "keeps_others": kept}
             good = error <= LIMIT and facts["repeats"] and kept and (np.isfinite(first) == finite).all()
-            yield {"operation": operation, "backend": choice.backend, "good": bool(good), **facts}
+            yield {"operation": operation, "backend": choice.backend.name, "good": bool(good), **facts}
 
 
 # --- how fast ----------------------------------------------------------------------------------------------------------------
@@ -269,7 +270,7 @@ def time_attention(sizes: Sizes, facts: dict[str, float]) -> Iterator[dict[str, 
         shape = AttentionShape(t, cell, n, n, h, "bfloat16")
         for choice in tilings(shape):
             ours = partial(run_attention, stop=stop, cell=cell, choice=choice)
-            yield row_of(f"{choice.backend} {choice.tiles[0]}x{choice.tiles[1]}", ours, sets, start, sizes, **about)
+            yield row_of(f"{choice.backend.name} {choice.tiles[0]}x{choice.tiles[1]}", ours, sets, start, sizes, **about)
         yield from rivals(row, sets, start, sizes, about)
 
 
@@ -277,8 +278,8 @@ def tilings(shape: AttentionShape) -> Iterator[Choice]:
     """The candidates, kernels with every tile of keys that serves: the best of them belongs into tiles.json."""
     for choice in candidates(shape):
         sizes = {"mosaic_gpu": ((128, 64), (128, 128)), "mosaic_tpu": ((256, 256), (512, 256), (512, 512))}
-        for tiles in sizes.get(choice.backend, (choice.tiles,)):
-            if not shape.unmet(choice.backend, tiles):
+        for tiles in sizes.get(choice.backend.name, (choice.tiles,)):
+            if not choice.backend.unmet(shape, tiles):
                 yield replace(choice, tiles=tiles)
 
 
@@ -335,12 +336,12 @@ def time_others(sizes: Sizes, facts: dict[str, float]) -> Iterator[dict[str, Any
         for choice in candidates(PoolShape(t, row.cell, s, d, ("mean",), "bfloat16")):
             ours = partial(run_pool, lengths=lengths, choice=choice)
             facts_of = {"operation": "pool", **about, "floor_microseconds": least}
-            yield row_of(choice.backend, ours, hidden, row.starts, sizes, **facts_of)
+            yield row_of(choice.backend.name, ours, hidden, row.starts, sizes, **facts_of)
         least = floor(facts, (t + v) * d * 2 + s * v * 4, 2 * t * v * d)
         for choice in candidates(LexicalShape(t, s, d, v, "bfloat16")):
             ours = partial(run_lexical, table=table, lengths=lengths, choice=choice)
             facts_of = {"operation": "lexical", **about, "vocabulary": v, "floor_microseconds": least}
-            yield row_of(choice.backend, ours, hidden, row.starts, sizes, **facts_of)
+            yield row_of(choice.backend.name, ours, hidden, row.starts, sizes, **facts_of)
     length = 300 if sizes.loops > 1 else 30
     used = sizes.documents * length
     total = 1 << (used - 1).bit_length()
@@ -351,7 +352,7 @@ def time_others(sizes: Sizes, facts: dict[str, float]) -> Iterator[dict[str, Any
         least = floor(facts, used * 256, 2 * q * 32 * used * 128)
         for choice in candidates(MaxsimShape(q, 32, total, sizes.documents, 128, "bfloat16")):
             ours = partial(run_maxsim, queries=drawn(8, q, 32, 128), lengths=lengths, choice=choice)
-            yield row_of(choice.backend, ours, documents, starts, sizes, **about, floor_microseconds=least)
+            yield row_of(choice.backend.name, ours, documents, starts, sizes, **about, floor_microseconds=least)
 
 
 def main() -> int:

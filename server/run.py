@@ -180,7 +180,7 @@ def _card(service: Service) -> str:
     return (
         f"{', '.join(service.names)}: {model.family}, {model.width} dimensions{matryoshka}, "
         f"pooling {' + '.join(model.recipe.modes)}, up to {model.max_length} tokens, {_name(model.dtype)} on "
-        f"{engine.target.name}, attention {engine.choices.attention.backend}"
+        f"{engine.target.name}, attention {engine.choices.attention.backend.name}"
     )
 
 

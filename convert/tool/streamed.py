@@ -19,6 +19,8 @@ from jaxtyping import Array
 from jaxembed.convert.weights.parameters import Parameter, fill
 from jaxembed.heads.vectors import EMBED
 from jaxembed.kernels_pallas import Choice, Choices
+from jaxembed.kernels_pallas.attention import ATTENTION
+from jaxembed.kernels_pallas.pool import POOL
 from jaxembed.layers.run import Run
 from jaxembed.layers.stack import Stack
 from jaxembed.packing import planning
@@ -29,7 +31,7 @@ from jaxembed.packing.text import Text
 # One small row for all the texts.
 _ROWS = Table(row=512, smallest=32, cell=32, tokens_per_text=4)
 _STREAMED = "layers are streamed through plain XLA"
-_CHOICES = Choices(Choice("banded", (128, 256), _STREAMED), Choice("xla", (1, 1), _STREAMED))
+_CHOICES = Choices(*(Choice(one.everywhere, one.everywhere.tiles, _STREAMED) for one in (ATTENTION, POOL)))
 # Bytes that may be read ahead of the layer that is computed.
 _AHEAD = 64 << 20
 

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxembed.kernels_pallas import (
+    OPERATIONS,
     AttentionShape,
     Choice,
     LexicalShape,
@@ -22,8 +23,6 @@ from jaxembed.kernels_pallas import (
     maxsim,
     pool,
 )
-
-REFERENCE = Choice("reference", (1, 1), "to compare with")
 
 # Texts that end one token before, at, and one token behind every tile of 64, 128 and 256, in cells of 256.
 ROW = 1024
@@ -39,7 +38,9 @@ class Check:
 
     def run(self, choice: Choice) -> float:
         """Returns the largest difference from the reference, in units of the largest value; NaN if there is one."""
-        got, expected = (np.asarray(self.compute(one), np.float32) for one in (choice, REFERENCE))
+        reference = OPERATIONS[self.shape.operation].reference
+        truth = Choice(reference, reference.tiles, "to compare with")
+        got, expected = (np.asarray(self.compute(one), np.float32) for one in (choice, truth))
         finite = np.isfinite(expected)
         if (np.isfinite(got) != finite).any():
             return float("nan")

@@ -11,7 +11,7 @@ from jaxtyping import Array
 
 from jaxembed.errors import BackendError
 from jaxembed.heads.vectors import EMBED
-from jaxembed.kernels_pallas import AttentionShape, Choice, Choices, PoolShape, Target, choose
+from jaxembed.kernels_pallas import OPERATIONS, AttentionShape, Choice, Choices, PoolShape, Target, choose
 from jaxembed.kernels_pallas.attention import attention_shape
 from jaxembed.kernels_pallas.pool import pool_shape
 from jaxembed.layers.run import Run
@@ -49,8 +49,9 @@ class Backends:
         except ValueError as error:
             raise BackendError(str(error)) from None
         if not taken:
-            return Choice("reference", (1, 1), f"the model asks for no {operation}")
-        kernels = [choice for choice in taken if choice.backend.startswith("mosaic")]
+            reference = OPERATIONS[operation].reference
+            return Choice(reference, reference.tiles, f"the model asks for no {operation}")
+        kernels = [choice for choice in taken if choice.backend.platform is not None]
         return min(kernels if len(kernels) == len(taken) else [c for c in taken if c not in kernels], key=lambda c: c.tiles)
 
 
@@ -75,8 +76,8 @@ class Survey(Run):
 
 def _survey(graph: nnx.GraphDef, state: Any, shape: Shape) -> list[AttentionShape | PoolShape]:
     """Traces the model once over a row of abstract arrays and returns what it asks, each shape once."""
-    nothing = Choice("reference", (1, 1), "nothing is computed")
-    survey = Survey(shape.cell, Choices(nothing, nothing))
+    references = (Choice(OPERATIONS[name].reference, (1, 1), "nothing is computed") for name in ("attention", "pool"))
+    survey = Survey(shape.cell, Choices(*references))
     jax.eval_shape(lambda state, packed: nnx.merge(graph, state)(packed, survey, EMBED), state, Packed.abstract(shape))
     return list(dict.fromkeys(survey.seen))
 

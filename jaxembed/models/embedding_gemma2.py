@@ -33,8 +33,8 @@ class LayerKind:
 class EmbeddingGemma2Config(BackboneConfig):
     """The sizes of an EmbeddingGemma 2.
 
-    period: layers in a group, of which the last is full. signal_width: of the signal that each layer mixes in. outputs: width of
-    the linear layer behind the last norm.
+    period: layers in a group, of which the last is full. signal_width: of the signal that each layer mixes in. outputs: width
+    of the linear layer behind the last norm.
     """
 
     heads: int

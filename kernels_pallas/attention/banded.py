@@ -8,8 +8,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from jaxembed.kernels_pallas.backend import Backend, Tiles, nothing
 from jaxembed.kernels_pallas.bias import Alibi, RelativeBias
-from jaxembed.kernels_pallas.choice import Choice
 from jaxembed.kernels_pallas.spans import Spans
 
 # Finite, so that a row of nothing but masked scores still subtracts to zero instead of NaN.
@@ -29,15 +29,18 @@ def banded(
     *,
     scale: float,
     longest: int,
-    choice: Choice,
-    softcap: float | None = None,
-    bias: Alibi | RelativeBias | None = None,
+    tiles: Tiles,
+    softcap: float | None,
+    bias: Alibi | RelativeBias | None,
 ) -> Float[Array, "t n h"]:
     """Computes `attention` over a row whose spans never cross a multiple of `longest`, which divides t."""
     if longest <= SMALL_CELL:
         return _cells(q, k, v, spans, scale=scale, softcap=softcap, bias=bias, cell=longest)
-    block_q, block_k = choice.tiles
+    block_q, block_k = tiles
     return _tiles(q, k, v, spans, scale=scale, softcap=softcap, bias=bias, block_q=block_q, block_k=block_k)
+
+
+BANDED = Backend("banded", None, banded, unmet=nothing, tiles=(128, 256))
 
 
 def _cells(

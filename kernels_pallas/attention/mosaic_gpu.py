@@ -15,8 +15,9 @@ from jax.experimental import pallas as pl
 from jax.experimental.pallas import mosaic_gpu as plgpu
 from jaxtyping import Array, Float
 
+from jaxembed.kernels_pallas.backend import HALVES, SHARED_MEMORY, Backend, Tiles, misses
 from jaxembed.kernels_pallas.bias import Alibi, RelativeBias
-from jaxembed.kernels_pallas.choice import Choice
+from jaxembed.kernels_pallas.shapes import AttentionShape
 from jaxembed.kernels_pallas.spans import Spans
 
 # Masked scores lie so far below where the maximum starts that their weight is exactly zero, however the difference is rounded.
@@ -35,13 +36,13 @@ def mosaic_gpu(
     *,
     scale: float,
     longest: int,
-    choice: Choice,
-    softcap: float | None = None,
-    bias: Alibi | RelativeBias | None = None,
+    tiles: Tiles,
+    softcap: float | None,
+    bias: Alibi | RelativeBias | None,
 ) -> Float[Array, "t n h"]:
     """Computes `attention` for bfloat16 or float16; the tile of queries is 128 and, like the tile of keys, divides t."""
     t, n, h = q.shape
-    block_q, block_k = choice.tiles
+    block_q, block_k = tiles
     assert block_q == WARPGROUPS * QUERIES
     low, high = spans.tiles(block_q, block_k)
     reach = bias.reach if isinstance(bias, RelativeBias) else None
@@ -65,6 +66,25 @@ def mosaic_gpu(
     )
     out: Array = kernel(q, k, v, spans.start, spans.stop, low, high, _bias_operand(bias, block_q, block_k))
     return out
+
+
+def unmet(shape: AttentionShape, tiles: Tiles) -> list[str]:
+    """What is missing before the kernel can serve `shape` with `tiles` of queries and keys."""
+    block_q, block_k = tiles
+    fits = shape.t % block_q == 0 and shape.t % block_k == 0
+    of_bias = block_q * block_k * 4 * 2 if shape.bias == "relative" else 0
+    held = 2 * shape.width * (block_q + 4 * block_k) + of_bias + 7 * 1024
+    return misses(
+        (block_q == WARPGROUPS * QUERIES, f"a tile of {block_q} queries is not the 128 of two warpgroups"),
+        (fits, f"a row of {shape.t} tokens is not a whole number of tiles"),
+        (shape.width % 16 == 0 and shape.width <= 256, f"head width {shape.width} is not a multiple of 16 up to 256"),
+        (shape.dtype in HALVES, f"{shape.dtype} is not one of the types that the tensor cores take exactly"),
+        (shape.reach <= 1024, f"a bias that reaches {shape.reach} tokens has too many different tiles"),
+        (held <= SHARED_MEMORY, f"{held >> 10} KiB of shared memory are more than the 227 of a block"),
+    )
+
+
+MOSAIC_GPU = Backend("mosaic_gpu", "gpu", mosaic_gpu, unmet)
 
 
 def _kernel(

@@ -14,8 +14,9 @@ from jax.experimental import pallas as pl
 from jax.experimental.pallas import tpu as pltpu
 from jaxtyping import Array, Float
 
+from jaxembed.kernels_pallas.backend import VECTOR_MEMORY, Backend, Tiles, misses
 from jaxembed.kernels_pallas.bias import Alibi, RelativeBias
-from jaxembed.kernels_pallas.choice import Choice
+from jaxembed.kernels_pallas.shapes import AttentionShape
 from jaxembed.kernels_pallas.spans import Spans
 
 # Masked scores lie so far below where the maximum starts that their weight is exactly zero, however the difference is rounded.
@@ -30,14 +31,14 @@ def mosaic_tpu(
     *,
     scale: float,
     longest: int,
-    choice: Choice,
-    softcap: float | None = None,
-    bias: Alibi | RelativeBias | None = None,
+    tiles: Tiles,
+    softcap: float | None,
+    bias: Alibi | RelativeBias | None,
 ) -> Float[Array, "t n h"]:
     """Computes `attention`; the tile of queries divides t, and each of tiles and cell divides the larger ones."""
     t, n, h = q.shape
     share = n // k.shape[1]
-    block_q, block_k = choice.tiles
+    block_q, block_k = tiles
     cell = max(longest, block_q, block_k)
     low, high = spans.tiles(block_q, block_k)
     scalars, extra, extra_spec = _bias_operands(bias, n, cell, block_q, block_k)
@@ -60,6 +61,25 @@ def mosaic_tpu(
         name="packed_attention",
     )(low, high, scalars, spans.start[None], spans.stop[None], *(x.transpose(1, 2, 0) for x in (q, k, v)), extra)
     return out.transpose(2, 0, 1)
+
+
+def unmet(shape: AttentionShape, tiles: Tiles) -> list[str]:
+    """What is missing before the kernel can serve `shape` with `tiles` of queries and keys."""
+    block_q, block_k = tiles
+    fits = shape.t % block_q == 0 and shape.t % block_k == 0
+    cell = max(shape.longest, block_q, block_k)
+    blocks = 4 * shape.width * (cell + block_q) * jnp.dtype(shape.dtype).itemsize
+    held = blocks + 5 * block_q * (block_k + shape.width) * 4
+    return misses(
+        (fits and shape.t % cell == 0, f"a row of {shape.t} tokens is not a whole number of tiles"),
+        (cell % block_q == 0 and cell % block_k == 0, f"cells of {cell} are not a whole number of tiles"),
+        (shape.width % 8 == 0, f"head width {shape.width} is not a multiple of 8"),
+        (shape.dtype in ("bfloat16", "float32"), f"{shape.dtype} is neither bfloat16 nor float32"),
+        (held <= VECTOR_MEMORY, f"keys and values of a cell of {cell} take {held >> 20} MiB of vector memory"),
+    )
+
+
+MOSAIC_TPU = Backend("mosaic_tpu", "tpu", mosaic_tpu, unmet)
 
 
 def _kernel(low, high, slopes, start, stop, q, k, v, table, out, *, scale, softcap, cell, block_q, block_k, bias):

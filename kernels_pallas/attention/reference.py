@@ -4,8 +4,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from jaxembed.kernels_pallas.backend import Backend, Tiles, nothing
 from jaxembed.kernels_pallas.bias import Alibi, RelativeBias
-from jaxembed.kernels_pallas.choice import Choice
 from jaxembed.kernels_pallas.spans import Spans
 
 
@@ -17,9 +17,9 @@ def reference(
     *,
     scale: float,
     longest: int,
-    choice: Choice,
-    softcap: float | None = None,
-    bias: Alibi | RelativeBias | None = None,
+    tiles: Tiles,
+    softcap: float | None,
+    bias: Alibi | RelativeBias | None,
 ) -> Float[Array, "t n h"]:
     """States `attention` for every other back end to be compared with."""
     share = q.shape[1] // k.shape[1]
@@ -34,3 +34,6 @@ def reference(
     weights = jax.nn.softmax(scores, axis=-1, where=seen)
     weights = jnp.where(seen, weights, 0)  # an empty span divides 0 by 0
     return jnp.einsum("nij,jnh->inh", weights, values, precision="highest").astype(q.dtype)
+
+
+REFERENCE = Backend("reference", None, reference, unmet=nothing)

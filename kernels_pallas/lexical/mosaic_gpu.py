@@ -12,7 +12,8 @@ from jax.experimental import pallas as pl
 from jax.experimental.pallas import mosaic_gpu as plgpu
 from jaxtyping import Array, Float, Int
 
-from jaxembed.kernels_pallas.choice import Choice
+from jaxembed.kernels_pallas.backend import HALVES, Backend, Tiles, misses
+from jaxembed.kernels_pallas.shapes import LexicalShape
 
 WARPGROUPS = 2
 WORDS = 64  # of one warpgroup: the height of a wgmma
@@ -27,11 +28,11 @@ def mosaic_gpu(
     starts: Int[Array, " s"],
     lengths: Int[Array, " s"],
     *,
-    choice: Choice,
+    tiles: Tiles,
 ) -> Float[Array, "s v"]:
     """Computes `lexical` for bfloat16 or float16; the tile of tokens divides t, the last tile of words may stick out."""
     (t, d), v, s = hidden.shape, vocabulary.shape[0], starts.shape[0]
-    tokens, words = choice.tiles
+    tokens, words = tiles
     assert words == WARPGROUPS * WORDS
     ends = starts + lengths
     edge = jnp.arange(0, t, tokens, dtype=jnp.int32)[:, None]
@@ -62,6 +63,19 @@ def mosaic_gpu(
     vocabulary = jnp.pad(vocabulary, ((0, -v % 8), (0, 0)))
     out = kernel(hidden, vocabulary, starts, ends, low, high)[:, :v] + bias.astype(jnp.float32)
     return jnp.where(used[:, None], out, -jnp.inf)
+
+
+def unmet(shape: LexicalShape, tiles: Tiles) -> list[str]:
+    """What is missing before the kernel can serve `shape` with `tiles` of tokens and words."""
+    tokens, _ = tiles
+    return misses(
+        (shape.t % tokens == 0, f"a row of {shape.t} tokens is not a whole number of tiles of {tokens}"),
+        (shape.width % 128 == 0, f"width {shape.width} is not a multiple of 128"),
+        (shape.dtype in HALVES, f"{shape.dtype} is not one of {' and '.join(HALVES)}"),
+    )
+
+
+MOSAIC_GPU = Backend("mosaic_gpu", "gpu", mosaic_gpu, unmet)
 
 
 def _kernel(hidden, vocabulary, starts, ends, low, high, out, words, states, full, free, *, tokens, steps):

@@ -10,7 +10,8 @@ from jax.experimental import pallas as pl
 from jax.experimental.pallas import tpu as pltpu
 from jaxtyping import Array, Float, Int
 
-from jaxembed.kernels_pallas.choice import Choice
+from jaxembed.kernels_pallas.backend import VECTOR_MEMORY, Backend, Tiles, misses
+from jaxembed.kernels_pallas.shapes import LexicalShape
 
 ROWS = 8  # of a register
 
@@ -22,11 +23,11 @@ def mosaic_tpu(
     starts: Int[Array, " s"],
     lengths: Int[Array, " s"],
     *,
-    choice: Choice,
+    tiles: Tiles,
 ) -> Float[Array, "s v"]:
     """Computes `lexical`; the tile of tokens divides t, the last tile of words may stick out."""
     (t, d), v, s = hidden.shape, vocabulary.shape[0], starts.shape[0]
-    tokens, words = choice.tiles
+    tokens, words = tiles
     words = min(words, -(-v // 128) * 128)
     ends = starts + lengths
     edge = jnp.arange(0, t, tokens, dtype=jnp.int32)[:, None]
@@ -53,6 +54,22 @@ def mosaic_tpu(
         ),
         name="packed_lexical",
     )(low, high, starts, ends, hidden, vocabulary, bias.astype(jnp.float32)[None])
+
+
+def unmet(shape: LexicalShape, tiles: Tiles) -> list[str]:
+    """What is missing before the kernel can serve `shape` with `tiles` of tokens and words."""
+    tokens, words = tiles
+    blocks = 2 * (tokens + words) * shape.width * jnp.dtype(shape.dtype).itemsize
+    held = blocks + (2 * shape.texts + 3 * tokens) * words * 4
+    return misses(
+        (shape.t % tokens == 0, f"a row of {shape.t} tokens is not a whole number of tiles of {tokens}"),
+        (shape.width % 128 == 0, f"width {shape.width} is not a multiple of 128"),
+        (shape.dtype in ("bfloat16", "float32"), f"{shape.dtype} is not one of bfloat16 and float32"),
+        (held <= VECTOR_MEMORY, f"{held >> 20} MiB of vector memory are needed"),
+    )
+
+
+MOSAIC_TPU = Backend("mosaic_tpu", "tpu", mosaic_tpu, unmet)
 
 
 def _kernel(low, high, starts, ends, hidden, vocabulary, bias, out, logits):

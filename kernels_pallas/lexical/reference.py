@@ -3,7 +3,7 @@
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from jaxembed.kernels_pallas.choice import Choice
+from jaxembed.kernels_pallas.backend import Backend, Tiles, nothing
 
 
 def reference(
@@ -13,7 +13,7 @@ def reference(
     starts: Int[Array, " s"],
     lengths: Int[Array, " s"],
     *,
-    choice: Choice,
+    tiles: Tiles,
 ) -> Float[Array, "s v"]:
     """States `lexical` for every other back end to be compared with."""
     wide = (x.astype(jnp.float32) for x in (hidden, vocabulary))
@@ -21,3 +21,6 @@ def reference(
     place = jnp.arange(hidden.shape[0])
     inside = (place >= starts[:, None]) & (place < (starts + lengths)[:, None])
     return jnp.where(inside[:, :, None], logits, -jnp.inf).max(1)
+
+
+REFERENCE = Backend("reference", None, reference, unmet=nothing)

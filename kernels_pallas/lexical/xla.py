@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from jaxembed.kernels_pallas.choice import Choice
+from jaxembed.kernels_pallas.backend import Backend, Tiles, nothing
 
 
 def xla(
@@ -14,11 +14,11 @@ def xla(
     starts: Int[Array, " s"],
     lengths: Int[Array, " s"],
     *,
-    choice: Choice,
+    tiles: Tiles,
 ) -> Float[Array, "s v"]:
     """Computes `lexical` with [t, words] numbers in memory, words being the second tile."""
     (t, _), v, s = hidden.shape, vocabulary.shape[0], starts.shape[0]
-    words = min(choice.tiles[1], v)
+    words = min(tiles[1], v)
     # Products of bfloat16 are exact in float32 sums; those of float32 must not be rounded to bfloat16 first.
     exact = jax.lax.Precision.HIGHEST if hidden.dtype == jnp.float32 else None
     place = jnp.arange(t, dtype=jnp.int32)
@@ -35,3 +35,6 @@ def xla(
 
     out: Array = jax.lax.fori_loop(0, -(-v // words), chunk, jnp.full((s, v), -jnp.inf, jnp.float32))
     return out + bias.astype(jnp.float32)
+
+
+XLA = Backend("xla", None, xla, unmet=nothing, tiles=(1, 2048))

@@ -1,10 +1,14 @@
 """Late interaction: how well each token of a query is met by the best token of a document."""
 
-from importlib import import_module
-
 from jaxtyping import Array, Float, Int
 
+from jaxembed.kernels_pallas.backend import Backend, Kernel, Operation
 from jaxembed.kernels_pallas.choice import Choice
+from jaxembed.kernels_pallas.maxsim.reference import REFERENCE
+from jaxembed.kernels_pallas.maxsim.xla import XLA
+from jaxembed.kernels_pallas.shapes import MaxsimShape
+
+__all__ = ["MAXSIM", "maxsim"]
 
 
 def maxsim(
@@ -17,10 +21,37 @@ def maxsim(
 ) -> Float[Array, "q s"]:
     """Returns for each query and document the sum over the query's tokens i of max over the document's tokens j of q_i · d_j.
 
-    Float32 (Khattab and Zaharia, arXiv 2004.12832, equation 3). queries: shorter ones end in rows of zeros, which add nothing.
-    documents: one behind the other; starts, lengths: where document s lies, in order, unused places with start t and length 0,
-    which score -inf.
+    Khattab and Zaharia, arXiv 2004.12832, equation 3.
+
+    Args:
+        queries: i tokens each; shorter ones end in rows of zeros, which add nothing.
+        documents: one behind the other in a row of t tokens.
+        starts: where each document begins, in tokens of the row and in its order; unused places have start t.
+        lengths: each document's tokens; 0 for unused places.
+        choice: the back end that `choose` took for these shapes.
+
+    Returns:
+        A score for each query and place, float32; unused places score -inf.
     """
-    backend = getattr(import_module(f"{__name__}.{choice.backend}"), choice.backend)
-    out: Array = backend(queries, documents, starts, lengths, choice=choice)
-    return out
+    return choice.backend.run(queries, documents, starts, lengths, tiles=choice.tiles)
+
+
+def _mosaic_gpu() -> Backend[MaxsimShape]:
+    from jaxembed.kernels_pallas.maxsim.mosaic_gpu import MOSAIC_GPU
+
+    return MOSAIC_GPU
+
+
+def _mosaic_tpu() -> Backend[MaxsimShape]:
+    from jaxembed.kernels_pallas.maxsim.mosaic_tpu import MOSAIC_TPU
+
+    return MOSAIC_TPU
+
+
+MAXSIM = Operation(
+    "maxsim",
+    MaxsimShape,
+    reference=REFERENCE,
+    everywhere=XLA,
+    kernels=(Kernel("mosaic_gpu", "gpu", _mosaic_gpu), Kernel("mosaic_tpu", "tpu", _mosaic_tpu)),
+)

@@ -11,7 +11,8 @@ from jax.experimental import pallas as pl
 from jax.experimental.pallas import mosaic_gpu as plgpu
 from jaxtyping import Array, Float, Int
 
-from jaxembed.kernels_pallas.choice import Choice
+from jaxembed.kernels_pallas.backend import HALVES, SHARED_MEMORY, Backend, Tiles, misses
+from jaxembed.kernels_pallas.shapes import MaxsimShape
 
 ROWS = 64  # query tokens of one product: the height of a wgmma
 STAGES = 3
@@ -23,11 +24,11 @@ def mosaic_gpu(
     starts: Int[Array, " s"],
     lengths: Int[Array, " s"],
     *,
-    choice: Choice,
+    tiles: Tiles,
 ) -> Float[Array, "q s"]:
     """Computes `maxsim` for bfloat16 or float16; queries are filled up to a multiple of 64 tokens with zeros."""
     q, i, d = queries.shape
-    s, tokens = starts.shape[0], choice.tiles[1]
+    s, tokens = starts.shape[0], tiles[1]
     rows = pl.cdiv(i, ROWS) * ROWS
     filled = jnp.pad(queries, ((0, 0), (0, rows - i), (0, 0)))
     swizzled = (plgpu.TilingTransform((8, 64)), plgpu.SwizzleTransform(128))
@@ -49,6 +50,22 @@ def mosaic_gpu(
     )
     best = kernel(filled, documents, starts, lengths)
     return jnp.where(lengths > 0, best.sum(2), -jnp.inf)
+
+
+def unmet(shape: MaxsimShape, tiles: Tiles) -> list[str]:
+    """What is missing before the kernel can serve `shape` with `tiles` of query tokens and document tokens."""
+    _, tokens = tiles
+    held = 2 * shape.width * (-(-shape.query_tokens // ROWS) * ROWS + STAGES * tokens) + 4096
+    return misses(
+        (shape.t % tokens == 0, f"a row of {shape.t} tokens is not a whole number of tiles of {tokens}"),
+        (shape.width % 64 == 0 and shape.width <= 256, f"width {shape.width} is not a multiple of 64 up to 256"),
+        (shape.query_tokens <= 256, f"{shape.query_tokens} query tokens do not fit into registers"),
+        (held <= SHARED_MEMORY, f"{held >> 10} KiB of shared memory are more than the 227 of a block"),
+        (shape.dtype in HALVES, f"{shape.dtype} is not one of the types that the tensor cores take exactly"),
+    )
+
+
+MOSAIC_GPU = Backend("mosaic_gpu", "gpu", mosaic_gpu, unmet)
 
 
 def _kernel(queries, documents, starts, lengths, out, query, pieces, arrived, full, *, tokens, rows):

@@ -3,7 +3,7 @@
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from jaxembed.kernels_pallas.choice import Choice
+from jaxembed.kernels_pallas.backend import Backend, Tiles, nothing
 
 
 def reference(
@@ -12,7 +12,7 @@ def reference(
     starts: Int[Array, " s"],
     lengths: Int[Array, " s"],
     *,
-    choice: Choice,
+    tiles: Tiles,
 ) -> Float[Array, "q s"]:
     """States `maxsim` for every other back end to be compared with."""
     wide = (x.astype(jnp.float32) for x in (queries, documents))
@@ -21,3 +21,6 @@ def reference(
     inside = (place >= starts[:, None]) & (place < (starts + lengths)[:, None])
     best = jnp.where(inside, scores[:, :, None], -jnp.inf).max(-1)
     return jnp.where(lengths > 0, best.sum(1), -jnp.inf)
+
+
+REFERENCE = Backend("reference", None, reference, unmet=nothing)

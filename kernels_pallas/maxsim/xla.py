@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from jaxembed.kernels_pallas.choice import Choice
+from jaxembed.kernels_pallas.backend import Backend, Tiles, nothing
 from jaxembed.kernels_pallas.lexical.xla import xla as lexical
 
 
@@ -14,13 +14,16 @@ def xla(
     starts: Int[Array, " s"],
     lengths: Int[Array, " s"],
     *,
-    choice: Choice,
+    tiles: Tiles,
 ) -> Float[Array, "q s"]:
     """Computes `maxsim` with [i, t] numbers in memory."""
-    whole = Choice("xla", (1, queries.shape[1]), choice.reason)
 
     def one(query: Array) -> Array:
-        return lexical(documents, query, jnp.zeros(query.shape[0]), starts, lengths, choice=whole).sum(1)
+        words = query.shape[0]
+        return lexical(documents, query, jnp.zeros(words), starts, lengths, tiles=(1, words)).sum(1)
 
     scores: Array = jax.lax.map(one, queries)
     return scores
+
+
+XLA = Backend("xla", None, xla, unmet=nothing)

@@ -11,8 +11,9 @@ from jax.experimental import pallas as pl
 from jax.experimental.pallas import mosaic_gpu as plgpu
 from jaxtyping import Array, Bool, Float, Int
 
-from jaxembed.kernels_pallas.choice import Choice
-from jaxembed.kernels_pallas.pool.parts import Dense, behind
+from jaxembed.kernels_pallas.backend import Backend, Tiles, misses
+from jaxembed.kernels_pallas.pool.parts import Dense, behind, unmet_by_any_kernel
+from jaxembed.kernels_pallas.shapes import PoolShape
 
 WARPGROUPS = 4
 THREADS = 128  # of a warpgroup
@@ -29,11 +30,11 @@ def mosaic_gpu(
     dense: Dense | None,
     *,
     modes: tuple[str, ...],
-    choice: Choice,
+    tiles: Tiles,
 ) -> Float[Array, "s e"]:
     """Computes `pool` in one mode; d is a multiple of 128. A dense head is one product for all texts, so XLA does that."""
     if dense is not None:
-        pooled = mosaic_gpu(hidden, starts, lengths, skip, None, None, None, modes=modes, choice=choice)
+        pooled = mosaic_gpu(hidden, starts, lengths, skip, None, None, None, modes=modes, tiles=tiles)
         return behind(pooled, dims, normalize, dense)
     (mode,) = modes
     d, s = hidden.shape[1], starts.shape[0]
@@ -52,6 +53,17 @@ def mosaic_gpu(
     )
     out: Array = kernel(hidden, starts, starts + skip, starts + lengths, dims, wishes)
     return out
+
+
+def unmet(shape: PoolShape, tiles: Tiles) -> list[str]:
+    """What is missing before the kernel can serve `shape` with `tiles` of texts and tokens."""
+    return [
+        *unmet_by_any_kernel(shape, tiles),
+        *misses((shape.longest <= 1024, f"a text of up to {shape.longest} tokens would keep one multiprocessor busy")),
+    ]
+
+
+MOSAIC_GPU = Backend("mosaic_gpu", "gpu", mosaic_gpu, unmet)
 
 
 def _kernel(hidden, starts, firsts, ends, dims, wishes, out, parts, together, *, mode):

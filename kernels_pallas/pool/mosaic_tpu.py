@@ -13,8 +13,9 @@ from jax.experimental import pallas as pl
 from jax.experimental.pallas import tpu as pltpu
 from jaxtyping import Array, Bool, Float, Int
 
-from jaxembed.kernels_pallas.choice import Choice
-from jaxembed.kernels_pallas.pool.parts import ACTIVATIONS, Dense
+from jaxembed.kernels_pallas.backend import VECTOR_MEMORY, Backend, Tiles, misses
+from jaxembed.kernels_pallas.pool.parts import ACTIVATIONS, Dense, unmet_by_any_kernel
+from jaxembed.kernels_pallas.shapes import PoolShape
 
 # What the kernel knows of a text, one column each.
 START, FIRST, END, DIMS, NORMALIZE = range(5)
@@ -30,12 +31,12 @@ def mosaic_tpu(
     dense: Dense | None,
     *,
     modes: tuple[str, ...],
-    choice: Choice,
+    tiles: Tiles,
 ) -> Float[Array, "s e"]:
     """Computes `pool` in one mode; the tile of texts divides s, the tile of tokens t."""
     (t, d), s = hidden.shape, starts.shape[0]
     (mode,) = modes
-    texts, tokens = choice.tiles
+    texts, tokens = tiles
     outputs = d if dense is None else dense.w.shape[1]
     known = jnp.stack(
         [
@@ -66,6 +67,24 @@ def mosaic_tpu(
         compiler_params=pltpu.CompilerParams(dimension_semantics=("arbitrary",), vmem_limit_bytes=64 << 20),
         name="packed_pool",
     )(*meetings, known.T.reshape(-1), known, hidden, *(w if w.ndim == 2 else w[None] for w in weights))
+
+
+def unmet(shape: PoolShape, tiles: Tiles) -> list[str]:
+    """What is missing before the kernel can serve `shape` with `tiles` of texts and tokens."""
+    texts, tokens = tiles
+    outputs = shape.outputs or 0
+    held = 4 * shape.width * (tokens + 2 * texts) * 4 + 2 * outputs * (shape.width + 3 * texts) * 4
+    return [
+        *unmet_by_any_kernel(shape, tiles),
+        *misses(
+            (outputs % 128 == 0, f"a dense head of {outputs} outputs is not a multiple of 128"),
+            (shape.activation in ACTIVATIONS, f"the dense head's activation is {shape.activation}"),
+            (held <= VECTOR_MEMORY, f"{held >> 20} MiB of vector memory are needed"),
+        ),
+    ]
+
+
+MOSAIC_TPU = Backend("mosaic_tpu", "tpu", mosaic_tpu, unmet)
 
 
 def _meetings(starts: Array, lengths: Array, t: int, texts: int, tokens: int) -> tuple[Array, Array, Array, Array]:

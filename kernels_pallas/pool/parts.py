@@ -6,6 +6,9 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
+from jaxembed.kernels_pallas.backend import Tiles, misses
+from jaxembed.kernels_pallas.shapes import PoolShape
+
 ACTIVATIONS = {"linear": lambda x: x, "tanh": jnp.tanh}
 
 
@@ -43,3 +46,14 @@ def behind(
     """Everything that follows the pooling itself."""
     x = x if dense is None else dense(x)
     return x if dims is None or normalize is None else finish(x, dims, normalize)
+
+
+def unmet_by_any_kernel(shape: PoolShape, tiles: Tiles) -> list[str]:
+    """What is missing before a kernel, be it for a TPU or a GPU, can serve `shape` with `tiles` of texts and tokens."""
+    texts, tokens = tiles
+    return misses(
+        (len(shape.modes) == 1, f"{len(shape.modes)} modes are asked for side by side"),
+        (shape.width % 128 == 0, f"width {shape.width} is not a multiple of 128"),
+        (shape.t % tokens == 0, f"a row of {shape.t} tokens is not a whole number of tiles of {tokens}"),
+        (shape.texts % texts == 0, f"{shape.texts} places for texts are not a whole number of tiles of {texts}"),
+    )

@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
-from jaxembed.kernels_pallas.choice import Choice
+from jaxembed.kernels_pallas.backend import Backend, Tiles, nothing
 from jaxembed.kernels_pallas.pool.parts import Dense, behind
 
 
@@ -18,7 +18,7 @@ def reference(
     dense: Dense | None,
     *,
     modes: tuple[str, ...],
-    choice: Choice,
+    tiles: Tiles,
 ) -> Float[Array, "s e"]:
     """States `pool` for every other back end to be compared with."""
     hidden = hidden.astype(jnp.float32)
@@ -40,3 +40,6 @@ def reference(
         return jnp.concatenate([results[mode] for mode in modes])
 
     return behind(jax.vmap(one)(starts, lengths, skip), dims, normalize, dense)
+
+
+REFERENCE = Backend("reference", None, reference, unmet=nothing)

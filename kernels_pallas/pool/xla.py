@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
-from jaxembed.kernels_pallas.choice import Choice
+from jaxembed.kernels_pallas.backend import Backend, Tiles, nothing
 from jaxembed.kernels_pallas.pool.parts import Dense, behind
 
 
@@ -18,7 +18,7 @@ def xla(
     dense: Dense | None,
     *,
     modes: tuple[str, ...],
-    choice: Choice,
+    tiles: Tiles,
 ) -> Float[Array, "s e"]:
     """Computes `pool`."""
     first, end = starts + skip, starts + lengths
@@ -27,6 +27,9 @@ def xla(
     total = jnp.maximum(lengths - skip, 0).astype(jnp.float32)[:, None]
     pooled = [_one(mode, hidden, counts, total, starts, first, end) for mode in modes]
     return behind(jnp.concatenate(pooled, axis=-1), dims, normalize, dense)
+
+
+XLA = Backend("xla", None, xla, unmet=nothing)
 
 
 def _one(mode: str, hidden: Array, counts: Array, total: Array, starts: Array, first: Array, end: Array) -> Array:

@@ -7,7 +7,7 @@ import pytest
 from hardware import compiled, forget_reports, ptxas
 
 from jaxembed.kernels_pallas import AttentionShape, Target, choose
-from jaxembed.kernels_pallas.shapes import SHARED_MEMORY
+from jaxembed.kernels_pallas.backend import SHARED_MEMORY
 
 pytestmark = pytest.mark.aot
 
@@ -16,7 +16,7 @@ H200 = Target("gpu", "NVIDIA H200")
 
 def made(shape):
     choice = choose(shape.operation, H200, shape)
-    assert choice.backend == "mosaic_gpu", choice.reason
+    assert choice.backend.name == "mosaic_gpu", choice.reason
     function, arguments = asked.operation(shape, choice)
     forget_reports()
     return compiled("h200", function, *arguments)

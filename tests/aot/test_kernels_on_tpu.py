@@ -22,7 +22,7 @@ BUDGETS = {
 
 def made(name, shape):
     choice = choose(shape.operation, Target("tpu", device(name).device_kind), shape)
-    assert choice.backend == "mosaic_tpu", choice.reason
+    assert choice.backend.name == "mosaic_tpu", choice.reason
     function, arguments = asked.operation(shape, choice)
     return compiled(name, function, *arguments)
 

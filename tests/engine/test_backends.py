@@ -10,7 +10,7 @@ from jaxembed.convert.checkpoint.loading import load
 from jaxembed.engine.backends import Backends, Survey
 from jaxembed.engine.engine import Engine
 from jaxembed.errors import BackendError
-from jaxembed.kernels_pallas import AttentionShape, Choice, Choices, Spans, Target
+from jaxembed.kernels_pallas import OPERATIONS, AttentionShape, Choice, Choices, Spans, Target
 from jaxembed.packing.planning import TABLES, Shape
 
 V5E, H200 = Target("tpu", "TPU v5 lite"), Target("gpu", "NVIDIA H200")
@@ -34,9 +34,9 @@ def test_a_model_in_bfloat16_runs_in_kernels_where_there_is_hardware_for_them(ch
     model = in_bfloat16(checkpoint, heads=2)
     for target, kernel in ((V5E, "mosaic_tpu"), (H200, "mosaic_gpu")):
         choices = chooser(model, target)(Shape(1024, 256, 128))
-        assert choices.attention.backend == kernel
+        assert choices.attention.backend.name == kernel
         assert target.name in choices.attention.reason
-        assert choices.pool.backend == "xla"
+        assert choices.pool.backend.name == "xla"
         assert "width 32 is not a multiple of 128" in choices.pool.reason
 
 
@@ -51,9 +51,9 @@ def test_tiles_depend_on_the_shape_of_the_row(checkpoint):
 def test_float32_falls_back_on_a_gpu_and_says_why(llm):
     model = llm.engine.model
     choices = chooser(model, H200)(Shape(8192, 128, 1024))
-    assert choices.attention.backend == "banded"
+    assert choices.attention.backend.name == "banded"
     assert "float32 is not one of the types" in choices.attention.reason
-    assert choices.pool.backend == "mosaic_gpu"
+    assert choices.pool.backend.name == "mosaic_gpu"
 
 
 def test_a_forced_back_end_that_cannot_serve_is_an_error_that_says_why(llm):
@@ -72,7 +72,7 @@ def test_asking_a_model_costs_no_more_than_a_second(llm):
 
 
 def test_a_survey_notes_what_is_asked_and_computes_nothing():
-    nothing = Choice("reference", (1, 1), "nothing is computed")
+    nothing = Choice(OPERATIONS["attention"].reference, (1, 1), "nothing is computed")
     survey = Survey(32, Choices(nothing, nothing))
     q, k = jax.ShapeDtypeStruct((64, 4, 32), jnp.bfloat16), jax.ShapeDtypeStruct((64, 2, 32), jnp.bfloat16)
     starts = jax.ShapeDtypeStruct((64,), jnp.int32)

@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 from interpreters import interpreted
 
-from jaxembed.kernels_pallas import Alibi, Choice, RelativeBias, Spans, attention
+from jaxembed.kernels_pallas import Alibi, Choice, RelativeBias, Spans
+from jaxembed.kernels_pallas.attention import ATTENTION, attention
 
 # Tiles smaller than any cell but the first, so that every kind of boundary comes up; float32 where a back end takes it.
 TILES = {"reference": (1, 1), "banded": (64, 128), "mosaic_tpu": (256, 128), "mosaic_gpu": (128, 64)}
@@ -61,7 +62,7 @@ def draw(rng, backend, share=2, width=32):
 
 
 def run(backend, q, k, v, spans, tiles=None, **options):
-    choice = Choice(backend, tiles or TILES[backend], "under test")
+    choice = Choice(ATTENTION.backends()[backend], tiles or TILES[backend], "under test")
     with interpreted(backend):
         return np.asarray(attention(q, k, v, spans, choice=choice, **options).astype(jnp.float32))
 

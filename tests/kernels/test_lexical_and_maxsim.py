@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from interpreters import interpreted
 
-from jaxembed.kernels_pallas import Choice, lexical, maxsim
+from jaxembed.kernels_pallas import OPERATIONS, Choice, lexical, maxsim
 
 T, WIDTH, PLACES, VOCABULARY = 128, 128, 8, 150
 # Ends at, before and behind a tile of 64; one token; free tokens between.
@@ -26,14 +26,15 @@ def drawn(rng, backend, *shape):
 
 
 def weights(backend, hidden, vocabulary, bias, starts, lengths):
+    choice = Choice(OPERATIONS["lexical"].backends()[backend], LEXICAL[backend], "under test")
     with interpreted(backend):
-        choice = Choice(backend, LEXICAL[backend], "under test")
         return np.asarray(lexical(hidden, vocabulary, bias, starts, lengths, choice=choice))
 
 
 def scores(backend, queries, documents, starts, lengths):
+    choice = Choice(OPERATIONS["maxsim"].backends()[backend], MAXSIM[backend], "under test")
     with interpreted(backend):
-        return np.asarray(maxsim(queries, documents, starts, lengths, choice=Choice(backend, MAXSIM[backend], "under test")))
+        return np.asarray(maxsim(queries, documents, starts, lengths, choice=choice))
 
 
 def inside(x, i):

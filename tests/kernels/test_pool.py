@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 from interpreters import interpreted
 
-from jaxembed.kernels_pallas import Choice, pool
+from jaxembed.kernels_pallas import Choice
+from jaxembed.kernels_pallas.pool import POOL, pool
 from jaxembed.kernels_pallas.pool.parts import Dense
 
 T, WIDTH, PLACES = 256, 128, 32
@@ -55,8 +56,9 @@ def truth(hidden, starts, lengths, skip, dims, normalize, modes, dense=None):
 
 def run(backend, arrays, modes, dense=None):
     dense = None if dense is None else Dense(*map(jnp.asarray, dense), "tanh")
+    choice = Choice(POOL.backends()[backend], TILES[backend], "under test")
     with interpreted(backend):
-        vectors = pool(*map(jnp.asarray, arrays), dense, modes=tuple(modes), choice=Choice(backend, TILES[backend], "test"))
+        vectors = pool(*map(jnp.asarray, arrays), dense, modes=tuple(modes), choice=choice)
     assert np.isfinite(vectors).all()
     return np.asarray(vectors)[: len(LENGTHS)]
 

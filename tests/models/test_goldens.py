@@ -70,7 +70,7 @@ def test_bfloat16_points_the_same_way(name, checkpoint):
 def test_the_whole_model_is_the_same_with_every_back_end(backend, checkpoint):
     about, expected = golden("backbone-qwen2-sliding")
     engine = load_engine(str(checkpoint("backbone-qwen2-sliding")), attention=backend)
-    assert engine.choice.backend == backend
+    assert engine.choices.attention.backend.name == backend
     texts = [Text(np.array(one, np.int32)) for one in tiny.ids(about["lengths"], about["seed"])]
     for length, hidden in zip(about["lengths"], engine.run(texts, task=HIDDEN), strict=True):
         assert np.abs(hidden - expected[f"hidden-{length}"]).max() <= 1e-5
