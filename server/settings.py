@@ -17,7 +17,7 @@ class Settings:
     numbers in the vectors of one answer. max_queue_tokens, max_wait_seconds: what the queue takes on.
     request_timeout_seconds: the deadline of a request, and of its body. body_timeout_seconds: how long the next part of a body
     may take. drain_seconds: how long shutting down waits for open requests.
-    stall_seconds: a device that is silent for so long counts as dead. token_ids: whether requests may carry ids.
+    stall_seconds: a device that is silent for so long counts as failed. token_ids: whether requests may carry ids.
     otlp_traces_endpoint: where spans are sent, None for nowhere.
     """
 
