@@ -11,37 +11,23 @@ from jaxembed.lazy import lazy
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from jaxembed.sentence_transformers.quantization import quantize_embeddings
-    from jaxembed.sentence_transformers.sentence_transformer import SentenceTransformer
-    from jaxembed.vllm.llm import LLM
-    from jaxembed.vllm.outputs import (
+    from jaxembed.sentence_transformers import SentenceTransformer, quantize_embeddings
+    from jaxembed.vllm import (
+        LLM,
         EmbeddingOutput,
         EmbeddingRequestOutput,
+        PoolerConfig,
         PoolingOutput,
+        PoolingParams,
         PoolingRequestOutput,
         ScoringOutput,
         ScoringRequestOutput,
     )
-    from jaxembed.vllm.params import PoolerConfig, PoolingParams
-
-_HOMES = {
-    "LLM": "vllm.llm",
-    "PoolerConfig": "vllm.params",
-    "PoolingParams": "vllm.params",
-    "EmbeddingOutput": "vllm.outputs",
-    "EmbeddingRequestOutput": "vllm.outputs",
-    "PoolingOutput": "vllm.outputs",
-    "PoolingRequestOutput": "vllm.outputs",
-    "ScoringOutput": "vllm.outputs",
-    "ScoringRequestOutput": "vllm.outputs",
-    "SentenceTransformer": "sentence_transformers.sentence_transformer",
-    "quantize_embeddings": "sentence_transformers.quantization",
-}
 
 __all__ = [
+    "LLM",
     "EmbeddingOutput",
     "EmbeddingRequestOutput",
-    "LLM",
     "PoolerConfig",
     "PoolingOutput",
     "PoolingParams",
@@ -51,7 +37,8 @@ __all__ = [
     "SentenceTransformer",
     "quantize_embeddings",
 ]
-__getattr__ = lazy(__name__, _HOMES)
+_OTHERS = ("SentenceTransformer", "quantize_embeddings")
+__getattr__ = lazy(__name__, {name: "sentence_transformers" if name in _OTHERS else "vllm" for name in __all__})
 
 
 def __dir__() -> list[str]:

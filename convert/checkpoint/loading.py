@@ -1,8 +1,7 @@
 """From a name to a loaded model: finds the files, reads what they say, fills the weights."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from functools import partial
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -19,61 +18,25 @@ from jaxembed.convert.formats.json_files import is_there, read_json
 from jaxembed.convert.mapping.architectures import find, settled, unsupported
 from jaxembed.convert.mapping.registry import ANY_DECODER, Family
 from jaxembed.convert.orbax.manifest import read_manifest
-from jaxembed.convert.weights.filling import load_weights
-from jaxembed.engine.model import Model
+from jaxembed.convert.weights.filling import Memory, load_weights
+from jaxembed.convert.weights.parameters import Declared, declare
+from jaxembed.engine.model import About, Model
 from jaxembed.errors import CheckpointError, InputError, UnsupportedModelError
 from jaxembed.heads.recipe import Recipe
 from jaxembed.inputs.encoder import Encoder
 from jaxembed.inputs.tokenizer import Tokenizer
 from jaxembed.models.backbone import BackboneConfig
-from jaxembed.packing.text import Options
 
 _DTYPES = {"float32": jnp.float32, "float": jnp.float32, "bfloat16": jnp.bfloat16}
 
 Overrides = Mapping[str, Any] | Callable[[Any], Any]
 
 
-@dataclass(frozen=True)
-class Description:
-    """What a checkpoint's small files say, before any weight is read.
+@dataclass(frozen=True, kw_only=True)
+class Description(About):
+    """What a checkpoint's small files say, before any weight is read. family: its line of the registry."""
 
-    Attributes:
-        name: what it was asked for by.
-        folder: where its files lie.
-        config_json: its `config.json`, overrides included.
-        family: the row of the registry.
-        config: the family's own.
-        recipe: how vectors are made.
-        encoder: the way from prompts to texts.
-    """
-
-    name: str
-    folder: Path
-    config_json: Mapping[str, Any]
     family: Family
-    config: BackboneConfig
-    recipe: Recipe
-    encoder: Encoder
-
-    @property
-    def tokenizer(self) -> Tokenizer:
-        """Its tokenizer."""
-        return self.encoder.tokenizer
-
-    @property
-    def max_length(self) -> int:
-        """Tokens of the longest text."""
-        return self.encoder.max_length
-
-    @property
-    def width(self) -> int:
-        """The dimensions of a vector."""
-        return self.recipe.width(self.config.output_width)
-
-    @property
-    def options(self) -> Options:
-        """What its files ask for each text."""
-        return Options(normalize=bool(self.recipe.normalize))
 
 
 class ConfigDict(dict[str, Any]):
@@ -126,33 +89,27 @@ def load(
         pooling_mode=pooling_mode,
         tokenizer=tokenizer,
     )
-    resolved = resolve_dtype(dtype)
+    memory = Memory(resolve_dtype(dtype), per_layer, _is_int8(quantization), mesh)
+    model = declare(found.family, found.config, found.recipe)
     try:
-        graph, state = _weights(found)(
-            include_prompt=found.recipe.include_prompt,
-            dtype=resolved,
-            per_layer=per_layer,
-            int8=_is_int8(quantization),
-            mesh=mesh,
-        )
+        state = _weights(found, model, memory)
     except CheckpointError as error:
         if found.family is ANY_DECODER:
             raise unsupported(found.config_json, f"its config reads like a Llama's, its tensors do not: {error}") from None
         raise
-    about = {key: value for key, value in vars(found).items() if key != "family"}
-    return Model(**about, family=found.family.name, graph=graph, state=state, dtype=resolved)
+    about = {field.name: getattr(found, field.name) for field in fields(About)}
+    return Model(**about, family=found.family.name, graph=model.graph, state=state, dtype=memory.dtype)
 
 
-def _weights(found: Description) -> Callable[..., tuple[Any, Any]]:
-    """Returns what fills the model: from the arrays of a converted folder, or from a checkpoint's tensors."""
-    what = (found.family, found.config, found.recipe.heads, found.recipe.modes, found.folder)
+def _weights(found: Description, model: Declared, memory: Memory) -> Any:
+    """Returns the model's state, from the arrays of a converted folder or from a checkpoint's tensors."""
     manifest = read_manifest(found.folder)
     if manifest is None:
-        return partial(load_weights, *what)
+        return load_weights(model, found.folder, memory)
     # Orbax takes a second to import.
     from jaxembed.convert.orbax.restoring import restore_weights
 
-    return partial(restore_weights, *what, manifest)
+    return restore_weights(model, found.folder, manifest, memory)
 
 
 def describe(
@@ -177,7 +134,15 @@ def describe(
         words = words.bare()
     max_length = _max_length(recipe, words, config, max_model_len)
     encoder = Encoder(words, config.vocabulary, max_length, recipe.include_prompt, recipe.instruction_end)
-    return Description(name or DEFAULT, folder, config_json, family, config, recipe, encoder)
+    return Description(
+        name=name or DEFAULT,
+        folder=folder,
+        config_json=config_json,
+        family=family,
+        config=config,
+        recipe=recipe,
+        encoder=encoder,
+    )
 
 
 def read_config(folder: Path, overrides: Overrides | None) -> ConfigDict:

@@ -1,78 +1,54 @@
 """Fills a declared model from a converted checkpoint, each shard straight onto its device."""
 
-from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import jax
 import numpy as np
-from flax import nnx
 from jax.sharding import Mesh, Sharding, SingleDeviceSharding
 
-from jaxembed.convert.mapping.registry import Family
 from jaxembed.convert.orbax import store
 from jaxembed.convert.orbax.manifest import ARRAYS, Manifest, StoredArray, digest_of_rules
 from jaxembed.convert.orbax.writing import digest_of, digest_of_piece
-from jaxembed.convert.weights.filling import read_leaves
-from jaxembed.convert.weights.parameters import Parameter, declare, fill, layouts, shapes
+from jaxembed.convert.weights.filling import Memory, read_leaves
+from jaxembed.convert.weights.parameters import Declared, Parameter, fill, layouts
 from jaxembed.errors import CheckpointError, InputError
-from jaxembed.heads.recipe import Head
 from jaxembed.layers import sharding
 from jaxembed.layers.int8 import Quantized
 from jaxembed.models.backbone import BackboneConfig
 
 
-def restore_weights(
-    family: Family,
-    config: BackboneConfig,
-    heads: Sequence[Head],
-    modes: Sequence[str],
-    folder: Path,
-    manifest: Manifest,
-    *,
-    include_prompt: bool,
-    dtype: Any,
-    per_layer: bool,
-    int8: bool = False,
-    mesh: Mesh | None = None,
-) -> tuple[nnx.GraphDef, Any]:
+def restore_weights(model: Declared, folder: Path, manifest: Manifest, memory: Memory) -> Any:
     """Returns what `load_weights` returns, from the arrays of a converted folder.
 
     Orbax reads onto each device what it holds and nothing else. Where each layer is an array of its own (`per_layer`, a CPU),
     and where stored matrices are yet to be quantized, each is read by itself instead. Raises `CheckpointError` if the folder
     is damaged or does not hold this model.
     """
-    graph, state, summed = declare(family, config, heads, modes, include_prompt=include_prompt)
-    found = stored_parameters(family, config, folder, manifest, shapes(state), summed)
-    if per_layer or int8:
-        return graph, fill(state, read_leaves(found, dtype, per_layer=per_layer, int8=int8, mesh=mesh))
+    found = stored_parameters(model, folder, manifest)
+    if memory.per_layer or memory.int8:
+        return fill(model.state, read_leaves(found, memory))
     wanted: dict[str, tuple[int, Any, Sharding]] = {}
     for path, array in manifest.arrays.items():
-        stored = array.dtype if array.dtype == "int8" else dtype if _rounded(path) else np.float32
+        stored = array.dtype if array.dtype == "int8" else memory.dtype if _rounded(path) else np.float32
         size = int(np.prod(array.shape)) * np.dtype(stored).itemsize
-        wanted[path] = (size, np.dtype(stored), _place(array, mesh))
-    return graph, fill(state, _joined(dict(store.restore(folder / ARRAYS, wanted))))
+        wanted[path] = (size, np.dtype(stored), _place(array, memory.mesh))
+    return fill(model.state, _joined(dict(store.restore(folder / ARRAYS, wanted))))
 
 
-def stored_parameters(
-    family: Family,
-    config: BackboneConfig,
-    folder: Path,
-    manifest: Manifest,
-    declared: dict[str, tuple[int, ...]],
-    summed: dict[str, int],
-) -> list[Parameter]:
+def stored_parameters(model: Declared, folder: Path, manifest: Manifest) -> list[Parameter]:
     """Returns every parameter of a converted folder.
 
     Raises `CheckpointError` if it was converted by other rules, or its arrays are not those of the model; `InputError` if
     another adapter is asked for than was merged.
     """
+    family = model.family
     if manifest.rules != digest_of_rules(layouts(family)):
         raise CheckpointError(f"{folder} was converted by other weight rules for {family.name}; convert the checkpoint again.")
-    _check_adapter(config, folder, manifest)
+    _check_adapter(model.config, folder, manifest)
     found = []
-    for path, shape in declared.items():
+    for path, shape in model.shapes().items():
         quantized = f"{path}.q" in manifest.arrays
         array = manifest.arrays.get(f"{path}.q" if quantized else path)
         if array is None or array.shape != shape:
@@ -85,7 +61,7 @@ def stored_parameters(
         reads = tuple(partial(read, layer) for layer in array.layers)
         dtype = np.dtype(np.float32 if quantized else array.dtype)
         found.append(
-            Parameter(path, shape, array.axes, dtype, reads, array.stacked, summed.get(path) if array.stacked else None)
+            Parameter(path, shape, array.axes, dtype, reads, array.stacked, model.summed.get(path) if array.stacked else None)
         )
     return found
 

@@ -24,7 +24,7 @@ from jaxembed.convert.tool.parity import TEXTS, figures
 from jaxembed.convert.tool.small_files import copy_files, small_files
 from jaxembed.convert.tool.streamed import ReadAhead, streamed_vectors
 from jaxembed.convert.weights.filling import scale_axes
-from jaxembed.convert.weights.parameters import Parameter, declare, layouts, open_parameters
+from jaxembed.convert.weights.parameters import Declared, Parameter, declare, layouts, open_parameters
 from jaxembed.errors import CheckpointError, InputError
 from jaxembed.layers.int8 import Quantized
 from jaxembed.packing.text import Text
@@ -57,16 +57,15 @@ def convert(
     found = describe(source, hf_overrides=hf_overrides, **hub)
     if read_manifest(found.folder) is not None:
         raise InputError(f"{found.folder} is converted already; --export-hf turns it back into a Hugging Face checkpoint.")
-    recipe = found.recipe
-    graph, state, summed = declare(found.family, found.config, recipe.heads, recipe.modes, include_prompt=recipe.include_prompt)
-    opened = open_parameters(found.family, found.config, recipe.heads, found.folder, state, summed)
+    model = declare(found.family, found.config, found.recipe)
+    opened = open_parameters(model, found.folder)
     small = small_files(found.folder)
     read = [*(found.folder / name for name in small), *opened.files]
     with new_folder(out) as folder, _digesting(found.folder, read) as digests:
         copy_files(small, found.folder, folder)
         (folder / "config.json").write_text(json.dumps(found.config_json, indent=2) + "\n", encoding="utf-8")
         check_same(found, folder)
-        arrays, exact = _write_arrays(folder / ARRAYS, found, graph, state, opened.parameters, dtype, progress)
+        arrays, exact = _write_arrays(folder / ARRAYS, found, model, opened.parameters, dtype, progress)
         made = Manifest(
             source={"name": found.name, "revision": _revision(found.folder), "files": digests.result()},
             family=found.family.name,
@@ -78,7 +77,7 @@ def convert(
             arrays=arrays,
             fingerprint=manifest.fingerprint(arrays),
             vectors=manifest.encoded(TEXTS, exact),
-            cost=_cost(found, graph, state, opened.parameters, dtype, exact),
+            cost=_cost(found, model, opened.parameters, dtype, exact),
             adapter=found.config.adapter,
             left_out=opened.left_out,
         )
@@ -105,8 +104,7 @@ def stored_type(parameter: Parameter, dtype: str) -> np.dtype:
 def _write_arrays(
     folder: Path,
     found: Description,
-    graph: Any,
-    state: Any,
+    model: Declared,
     listed: Sequence[Parameter],
     dtype: str,
     progress: Callable[[int], Any] | None,
@@ -133,7 +131,7 @@ def _write_arrays(
             return value
 
         with ReadAhead(listed, read, Parameter.value) as pieces:
-            vectors = _finite(streamed_vectors(graph, state, listed, pieces.take, _texts(found), found.width), found)
+            vectors = _finite(streamed_vectors(model, listed, pieces.take, _texts(found), found.width), found)
             pieces.rest()
     arrays = {
         path: StoredArray(outline.shape, outline.dtype.name, axes, outline.stacked, writer.digest(path))
@@ -166,7 +164,7 @@ def _texts(found: Description) -> list[Text]:
 
 
 def _cost(
-    found: Description, graph: Any, state: Any, listed: Sequence[Parameter], dtype: str, exact: np.ndarray
+    found: Description, model: Declared, listed: Sequence[Parameter], dtype: str, exact: np.ndarray
 ) -> dict[str, float] | None:
     """Returns what rounding to `dtype` changes in the exact vectors of the fixed texts; None where nothing is rounded."""
     if dtype in ("auto", "float32"):
@@ -176,7 +174,7 @@ def _cost(
         wanted = np.dtype("bfloat16") if parameter.in_backbone else np.dtype("float32")
         return parameter.piece(index, wanted, int8=dtype == "int8")
 
-    rounded = streamed_vectors(graph, state, listed, take, _texts(found), found.width)
+    rounded = streamed_vectors(model, listed, take, _texts(found), found.width)
     return figures(_finite(rounded, found, f", rounded to {dtype},"), exact)
 
 

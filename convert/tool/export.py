@@ -20,7 +20,7 @@ from jaxembed.convert.orbax.restoring import check_arrays, stored_parameters
 from jaxembed.convert.tool.new_folder import check_target, new_folder
 from jaxembed.convert.tool.small_files import copy_files, small_files
 from jaxembed.convert.weights.adapters import merged_config
-from jaxembed.convert.weights.parameters import DENSE, NORM, Opened, Parameter, declare, layouts, open_parameters, shapes
+from jaxembed.convert.weights.parameters import DENSE, NORM, Opened, Parameter, declare, layouts, open_parameters
 from jaxembed.heads.recipe import DenseHead, LayerNormHead
 from jaxembed.layers.int8 import Quantized, dequantized
 
@@ -113,12 +113,10 @@ def _write_config(found: Description, manifest: Manifest | None, path: Path) -> 
 
 def _opened(found: Description, manifest: Manifest | None) -> Opened:
     """Returns the parameters of a checkpoint, or of a converted folder if it has a manifest; raises where they do not fit."""
-    recipe = found.recipe
-    _, state, summed = declare(found.family, found.config, recipe.heads, recipe.modes, include_prompt=recipe.include_prompt)
+    model = declare(found.family, found.config, found.recipe)
     if manifest is None:
-        return open_parameters(found.family, found.config, recipe.heads, found.folder, state, summed)
-    stored = stored_parameters(found.family, found.config, found.folder, manifest, shapes(state), summed)
-    return Opened(stored, (), manifest.layout, list(manifest.left_out))
+        return open_parameters(model, found.folder)
+    return Opened(stored_parameters(model, found.folder, manifest), (), manifest.layout, list(manifest.left_out))
 
 
 def _folders(

@@ -16,7 +16,7 @@ from flax import nnx
 from jax.experimental import io_callback
 from jaxtyping import Array
 
-from jaxembed.convert.weights.parameters import Parameter, fill
+from jaxembed.convert.weights.parameters import Declared, Parameter, fill
 from jaxembed.heads.vectors import EMBED
 from jaxembed.kernels_pallas import Choice, Choices
 from jaxembed.kernels_pallas.attention import ATTENTION
@@ -40,13 +40,13 @@ Take = Callable[[Parameter, int], Any]
 
 
 def streamed_vectors(
-    graph: nnx.GraphDef, state: Any, parameters: Sequence[Parameter], take: Take, texts: Sequence[Text], width: int
+    model: Declared, parameters: Sequence[Parameter], take: Take, texts: Sequence[Text], width: int
 ) -> np.ndarray:
     """Returns the vectors [n, width] of some texts, float32, from products in float32.
 
     Args:
-        graph, state: what `parameters.declare` gives.
-        parameters: all of the model's.
+        model: without values.
+        parameters: all of its.
         take: called for each piece when its turn comes, and again where it has another turn.
         texts: a few.
         width: of their vectors.
@@ -58,7 +58,7 @@ def streamed_vectors(
         run = StreamedRun(row.shape.cell, _CHOICES)
 
         def program(once: dict[str, jax.Array], packed: Packed, run: Run = run) -> jax.Array:
-            vectors: jax.Array = nnx.merge(graph, fill(state, {**once, **layers}))(packed, run, EMBED)
+            vectors: jax.Array = nnx.merge(model.graph, fill(model.state, {**once, **layers}))(packed, run, EMBED)
             return vectors
 
         with jax.default_matmul_precision("highest"):

@@ -1,64 +1,58 @@
 """Fills a declared model from a checkpoint, tensor by tensor, straight into arrays on the device."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import jax
 import numpy as np
-from flax import nnx
 from jax.sharding import Mesh
 
-from jaxembed.convert.mapping.registry import Family
-from jaxembed.convert.weights.parameters import Parameter, declare, fill, open_parameters
-from jaxembed.heads.recipe import Head
+from jaxembed.convert.weights.parameters import Declared, Parameter, fill, open_parameters
 from jaxembed.layers import sharding
 from jaxembed.layers.int8 import Quantized
-from jaxembed.models.backbone import BackboneConfig
 
 
-def load_weights(
-    family: Family,
-    config: BackboneConfig,
-    heads: Sequence[Head],
-    modes: Sequence[str],
-    folder: Path,
-    *,
-    include_prompt: bool,
-    dtype: Any,
-    per_layer: bool,
-    int8: bool = False,
-    mesh: Mesh | None = None,
-) -> tuple[nnx.GraphDef, Any]:
-    """Returns the graph of an `Embedder` and its state, every leaf an array of `dtype` on the default device or the mesh.
+@dataclass(frozen=True)
+class Memory:
+    """How parameters lie in memory.
 
-    The heads stay float32, as the reference keeps them. per_layer: each stacked leaf becomes a tuple with one array for each
-    layer, what a CPU wants. int8: the matrices of the layers become `Quantized`. The host never holds more than one
-    parameter's worth of tensors beside the device's copy. Raises `CheckpointError` for anything that does not fit.
+    Attributes:
+        dtype: of the backbone's arrays; the heads' stay float32, as the reference keeps them.
+        per_layer: whether each stacked leaf becomes a tuple with one array for each layer, what a CPU wants.
+        int8: whether the matrices of the layers become `Quantized`.
+        mesh: the devices to put them on, None for the default device.
     """
-    graph, state, summed = declare(family, config, heads, modes, include_prompt=include_prompt)
-    found = open_parameters(family, config, heads, folder, state, summed).parameters
-    return graph, fill(state, read_leaves(found, dtype, per_layer=per_layer, int8=int8, mesh=mesh))
+
+    dtype: Any
+    per_layer: bool
+    int8: bool = False
+    mesh: Mesh | None = None
 
 
-def read_leaves(
-    parameters: Sequence[Parameter], dtype: Any, *, per_layer: bool, int8: bool, mesh: Mesh | None
-) -> dict[str, Any]:
-    """Reads every parameter in turn, the backbone's in `dtype`, the heads' in float32, and returns them by path."""
-    return {
-        one.path: leaf(one, dtype if one.in_backbone else np.float32, per_layer=per_layer, int8=int8, mesh=mesh)
-        for one in parameters
-    }
+def load_weights(model: Declared, folder: Path, memory: Memory) -> Any:
+    """Returns the state of a declared model with arrays for leaves, read from a checkpoint tensor by tensor.
+
+    The host never holds more than one parameter's worth of tensors beside the device's copy. Raises `CheckpointError` for
+    anything that does not fit.
+    """
+    return fill(model.state, read_leaves(open_parameters(model, folder).parameters, memory))
 
 
-def leaf(parameter: Parameter, dtype: Any, *, per_layer: bool, int8: bool, mesh: Mesh | None) -> Any:
-    """Reads a parameter onto the default device or the mesh: one array, or a tuple with one for each layer."""
-    pieces = parameter.pieces(dtype, int8=int8)
+def read_leaves(parameters: Sequence[Parameter], memory: Memory) -> dict[str, Any]:
+    """Reads every parameter in turn and returns them by path."""
+    return {one.path: leaf(one, memory) for one in parameters}
+
+
+def leaf(parameter: Parameter, memory: Memory) -> Any:
+    """Reads a parameter onto its devices: one array, or a tuple with one for each layer."""
+    pieces = parameter.pieces(memory.dtype if parameter.in_backbone else np.float32, int8=memory.int8)
     if not parameter.stacked:
-        return _placed(next(pieces), parameter.axes, mesh)
-    if per_layer:
-        return tuple(_placed(piece, parameter.axes[1:], mesh) for piece in pieces)
-    return _placed(_stack(pieces, parameter.shape[0]), parameter.axes, mesh)
+        return _placed(next(pieces), parameter.axes, memory.mesh)
+    if memory.per_layer:
+        return tuple(_placed(piece, parameter.axes[1:], memory.mesh) for piece in pieces)
+    return _placed(_stack(pieces, parameter.shape[0]), parameter.axes, memory.mesh)
 
 
 def _stack(pieces: Any, layers: int) -> Any:

@@ -21,7 +21,7 @@ from jaxembed.convert.mapping.registry import Family
 from jaxembed.convert.weights.adapters import Adapted
 from jaxembed.errors import CheckpointError, UnsupportedModelError
 from jaxembed.heads.embedder import Embedder
-from jaxembed.heads.recipe import DenseHead, Head, LayerNormHead
+from jaxembed.heads.recipe import DenseHead, Head, LayerNormHead, Recipe
 from jaxembed.layers import Heads, Linear, Merge
 from jaxembed.layers.int8 import Quantized, quantize
 from jaxembed.models.backbone import BackboneConfig
@@ -103,19 +103,38 @@ def layouts(family: Family) -> tuple[rules.Table, ...]:
     return (table, *table.others)
 
 
-def declare(
-    family: Family, config: BackboneConfig, heads: Sequence[Head], modes: Sequence[str], *, include_prompt: bool
-) -> tuple[nnx.GraphDef, Any, dict[str, int]]:
-    """Returns the graph of an `Embedder`, its state with shapes for leaves, and `Parameter.summed` for each matrix."""
+@dataclass(frozen=True)
+class Declared:
+    """A model without values: the split `Embedder`, whose state has shapes for leaves.
+
+    summed: `Parameter.summed` for each matrix, by its path.
+    """
+
+    family: Family
+    config: BackboneConfig
+    heads: tuple[Head, ...]
+    graph: nnx.GraphDef
+    state: Any
+    summed: dict[str, int]
+
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """Returns the shape of each leaf by its path."""
+        leaves = jax.tree_util.tree_leaves_with_path(nnx.to_pure_dict(self.state))
+        return {_path(path): tuple(leaf.shape) for path, leaf in leaves}
+
+
+def declare(family: Family, config: BackboneConfig, recipe: Recipe) -> Declared:
+    """Declares the `Embedder` of a config and a recipe."""
     module = family.load(family.module)
-    embedder = nnx.eval_shape(lambda: Embedder(module(config), heads, modes, include_prompt=include_prompt))
+    make = partial(Embedder, heads=recipe.heads, modes=recipe.modes, include_prompt=recipe.include_prompt)
+    embedder = nnx.eval_shape(lambda: make(module(config)))
     summed = {
         f"{dotted(path)}.w": _SUMMED[type(part)]
         for path, part in nnx.iter_graph(embedder)
         if type(part) in _SUMMED and path[0] == "backbone"
     }
     graph, state = nnx.split(embedder)
-    return graph, state, summed
+    return Declared(family, config, recipe.heads, graph, state, summed)
 
 
 def fill(state: Any, leaves: dict[str, Any]) -> Any:
@@ -126,25 +145,17 @@ def fill(state: Any, leaves: dict[str, Any]) -> Any:
     return state
 
 
-def shapes(state: Any) -> dict[str, tuple[int, ...]]:
-    """Returns the shape of each leaf by its path."""
-    leaves = jax.tree_util.tree_leaves_with_path(nnx.to_pure_dict(state))
-    return {_path(path): tuple(leaf.shape) for path, leaf in leaves}
-
-
-def open_parameters(
-    family: Family, config: BackboneConfig, heads: Sequence[Head], folder: Path, state: Any, summed: dict[str, int]
-) -> Opened:
+def open_parameters(model: Declared, folder: Path) -> Opened:
     """Returns every parameter of a checkpoint.
 
-    state, summed: what `declare` gives. Raises `CheckpointError` for anything that does not fit, all in one message.
+    Raises `CheckpointError` for anything that does not fit, all in one message.
     """
-    declared = shapes(state)
+    declared, config = model.shapes(), model.config
     place = folder / config.subfolder
     checkpoint = Adapted(place, place / config.adapter) if config.adapter else Checkpoint(place)
-    found, layout, left_out = _backbone(family, config, checkpoint, declared, summed)
+    found, layout, left_out = _backbone(model, checkpoint, declared)
     files = list(checkpoint.files)
-    for number, head in enumerate(heads):
+    for number, head in enumerate(model.heads):
         if isinstance(head, DenseHead | LayerNormHead):
             own = Checkpoint(folder / head.folder)
             found += _head(f"heads.{number}", own, DENSE if isinstance(head, DenseHead) else NORM, declared)
@@ -153,8 +164,9 @@ def open_parameters(
 
 
 def _backbone(
-    family: Family, config: BackboneConfig, checkpoint: Checkpoint, declared: dict[str, tuple[int, ...]], summed: dict[str, int]
+    model: Declared, checkpoint: Checkpoint, declared: dict[str, tuple[int, ...]]
 ) -> tuple[list[Parameter], int, list[str]]:
+    family, config = model.family, model.config
     targets = {path.removeprefix("backbone."): shape for path, shape in declared.items() if path.startswith("backbone.")}
     table, *_ = layouts(family)
     tensors = {name: checkpoint.shape(name) for name in checkpoint}
@@ -182,7 +194,7 @@ def _backbone(
                 common_type({checkpoint.dtype(step.name) for step in of_target}),
                 tuple(partial(read, step) for step in of_target),
                 stacked,
-                summed.get(f"backbone.{target}") if stacked else None,
+                model.summed.get(f"backbone.{target}") if stacked else None,
             )
         )
     return found, layouts(family).index(taken), sorted(set(tensors) - {step.name for step in steps})

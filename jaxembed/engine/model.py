@@ -12,32 +12,25 @@ from jaxembed.models.backbone import BackboneConfig
 from jaxembed.packing.text import Options
 
 
-@dataclass(frozen=True)
-class Model:
-    """A checkpoint in memory.
+@dataclass(frozen=True, kw_only=True)
+class About:
+    """What is known of a model without its weights.
 
     Attributes:
         name: what it was asked for by.
         folder: where its files lie.
-        family: the name of its family in the registry.
         config: the family's own.
         config_json: its `config.json`, overrides included.
         recipe: how vectors are made.
         encoder: the way from prompts to texts.
-        graph, state: the split `heads.embedder.Embedder`, its arrays on the device.
-        dtype: of the backbone's arrays.
     """
 
     name: str
     folder: Path
-    family: str
     config: BackboneConfig
     config_json: Mapping[str, Any]
     recipe: Recipe
     encoder: Encoder
-    graph: Any
-    state: Any
-    dtype: Any
 
     @property
     def tokenizer(self) -> Tokenizer:
@@ -50,21 +43,27 @@ class Model:
         return self.encoder.max_length
 
     @property
-    def vocab_size(self) -> int:
-        """Token ids are below it."""
-        return self.config.vocabulary
-
-    @property
-    def hidden_width(self) -> int:
-        """The width of the backbone's last hidden states."""
-        return self.config.output_width
+    def width(self) -> int:
+        """The dimensions of a vector."""
+        return self.recipe.width(self.config.output_width)
 
     @property
     def options(self) -> Options:
         """What its files ask for each text."""
         return Options(normalize=bool(self.recipe.normalize))
 
-    @property
-    def width(self) -> int:
-        """The dimensions of a vector."""
-        return self.recipe.width(self.hidden_width)
+
+@dataclass(frozen=True, kw_only=True)
+class Model(About):
+    """A checkpoint in memory.
+
+    Attributes:
+        family: the name of its family in the registry.
+        graph, state: the split `heads.embedder.Embedder`, its arrays on the device.
+        dtype: of the backbone's arrays.
+    """
+
+    family: str
+    graph: Any
+    state: Any
+    dtype: Any

@@ -190,7 +190,7 @@ class SentenceTransformer:
 
     def _modules(self) -> list[Any]:
         recipe = self.engine.model.recipe
-        pooling = PoolingView(recipe.modes, self.engine.model.hidden_width * len(recipe.modes), recipe.include_prompt)
+        pooling = PoolingView(recipe.modes, self.engine.model.config.output_width * len(recipe.modes), recipe.include_prompt)
         return [TransformerView(self), pooling, *recipe.heads, *([NormalizeHead()] if recipe.normalize else [])]
 
     def __len__(self) -> int:

@@ -46,33 +46,23 @@ class ScoringOutput:
 
 
 @dataclass(eq=False)
-class PoolingRequestOutput:
+class _RequestOutput[O]:
     """The answer to one text. num_cached_tokens is 0 and finished True: nothing is cached, nothing streams."""
 
     request_id: str
-    outputs: PoolingOutput
+    outputs: O
     prompt_token_ids: Sequence[int]
     num_cached_tokens: int = 0
     finished: bool = True
 
 
-@dataclass(eq=False)
-class EmbeddingRequestOutput:
+class PoolingRequestOutput(_RequestOutput[PoolingOutput]):
+    """The answer of `LLM.encode` to one text."""
+
+
+class EmbeddingRequestOutput(_RequestOutput[EmbeddingOutput]):
     """The answer of `LLM.embed` to one text."""
 
-    request_id: str
-    outputs: EmbeddingOutput
-    prompt_token_ids: Sequence[int]
-    num_cached_tokens: int = 0
-    finished: bool = True
 
-
-@dataclass(eq=False)
-class ScoringRequestOutput:
+class ScoringRequestOutput(_RequestOutput[ScoringOutput]):
     """The answer of `LLM.score` to one pair."""
-
-    request_id: str
-    outputs: ScoringOutput
-    prompt_token_ids: Sequence[int]
-    num_cached_tokens: int = 0
-    finished: bool = True

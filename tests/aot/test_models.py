@@ -9,6 +9,7 @@ from jaxembed.convert.mapping.architectures import find
 from jaxembed.convert.weights.parameters import declare
 from jaxembed.engine.backends import Backends
 from jaxembed.engine.programs import Programs
+from jaxembed.heads.recipe import Recipe
 from jaxembed.heads.vectors import EMBED
 from jaxembed.kernels_pallas import Target
 from jaxembed.packing.planning import TABLES
@@ -56,8 +57,9 @@ CALLS = {"tpu": 'custom_call_target="tpu_custom_call"', "gpu": 'custom_call_targ
 def programs(name, kind, hardware):
     family = find(CONFIGS[name])
     config = family.read_config(CONFIGS[name])
-    graph, state, _ = declare(family, config, [], [POOLING[name]], include_prompt=True)
-    state = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, jnp.bfloat16), state)
+    declared = declare(family, config, Recipe(modes=(POOLING[name],)))
+    graph = declared.graph
+    state = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, jnp.bfloat16), declared.state)
     state = on(hardware, state)
     table = TABLES[kind]
     full = table.shape(table.row, table.cell)

@@ -180,8 +180,8 @@ def test_streamed_vectors_are_those_of_the_engine(name, checkpoint):
     folder = checkpoint(name)
     found = describe(str(folder))
     recipe = found.recipe
-    graph, state, summed = declare(found.family, found.config, recipe.heads, recipe.modes, include_prompt=recipe.include_prompt)
-    listed = open_parameters(found.family, found.config, recipe.heads, found.folder, state, summed).parameters
+    model = declare(found.family, found.config, recipe)
+    listed = open_parameters(model, found.folder).parameters
     engine = load_engine(str(folder))
     ids = np.random.default_rng(0).integers(5, 90, (24, engine.model.max_length))
     texts = [Text(one[: max(1, 60 - 3 * number)], Options(normalize=bool(recipe.normalize))) for number, one in enumerate(ids)]
@@ -191,7 +191,7 @@ def test_streamed_vectors_are_those_of_the_engine(name, checkpoint):
         taken.append(parameter.path)
         return parameter.value(index)
 
-    streamed = streamed_vectors(graph, state, listed, take, texts, found.width)
+    streamed = streamed_vectors(model, listed, take, texts, found.width)
     expected = np.stack(list(engine.run(texts)))
     assert np.abs(streamed - expected).max() <= 1e-5 * max(1.0, float(np.abs(expected).max()))
     assert set(taken) == {one.path for one in listed}
