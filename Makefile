@@ -8,11 +8,12 @@ demo: ## real embeddings of real text from a real model
 test: check ## everything that runs without the reference libraries
 	@.venv/bin/python -m pytest -n 2
 
-check: ## style and types
+check: ## style, types and spelling
 	@scripts/setup.sh product
 	@.venv/bin/ruff check .
 	@.venv/bin/ruff format --check .
 	@.venv/bin/mypy
+	@.venv/bin/typos
 
 parity: ## against the real libraries, in an environment of their own
 	@scripts/setup.sh product
@@ -54,4 +55,4 @@ bench-server: ## what HTTP costs, and what the server can do alone
 	@.venv/bin/python benchmarks/server.py
 
 clean: ## removes all environments and all caches
-	rm -rf .venv .venv-*/ build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf .venv .venv-*/ build dist site *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
