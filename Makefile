@@ -1,5 +1,5 @@
 # Each target does its own set-up on a bare machine; a second run starts at once.
-.PHONY: demo test check parity clients abuse aot goldens table bench bench-server clean
+.PHONY: demo test check parity clients abuse aot goldens table docs bench bench-server clean
 
 demo: ## real embeddings of real text from a real model
 	@scripts/setup.sh product
@@ -34,6 +34,10 @@ table: ## measures every family anew and draws the table of docs/models.md
 	@scripts/setup.sh reference
 	@JAXEMBED_RECORD=1 .venv/bin/python -m pytest -m parity tests/parity/test_families.py
 	@.venv/bin/python tests/support/reference/table.py
+
+docs: ## the documentation site, into site/, with every link and every name of the API looked up
+	@scripts/setup.sh docs
+	@NO_MKDOCS_2_WARNING=1 .venv-docs/bin/python -m mkdocs build --strict --quiet
 
 clients: ## the real client libraries, unmodified, against a running server
 	@scripts/setup.sh product
