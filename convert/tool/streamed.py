@@ -86,7 +86,7 @@ class _Stored:
 
 @dataclass(frozen=True)
 class StreamedRun(Run):
-    """Reads layers when their turn comes. failed: what reading raised, for an error cannot leave a program by itself."""
+    """Reads layers when their turn comes. failed: what reading raised."""
 
     failed: list[BaseException] = field(default_factory=list)
 
@@ -98,23 +98,23 @@ class StreamedRun(Run):
         held = {0: first}
 
         def read(index: Array) -> list[Any]:
+            number = int(index)
             try:
-                number = int(index)
-                return held.pop(number) if number in held else [one.layer(number) for one in stored]
+                if not self.failed:
+                    return held.pop(number) if number in held else [one.layer(number) for one in stored]
             except BaseException as error:
+                # It cannot leave a program by itself, so the program goes on with nothing and `result` raises it.
                 self.failed.append(error)
-                raise
+            return jax.tree.map(lambda one: np.zeros(one.shape, one.dtype), shapes)
 
         return stack.scanned(x, lambda i: jax.tree.unflatten(tree, io_callback(read, shapes, i, ordered=True)))
 
     def result(self, program: Callable[..., jax.Array], *arguments: Any) -> np.ndarray:
         """Returns what a program gives. Raises what reading raised."""
-        try:
-            return np.asarray(program(*arguments))
-        except jax.errors.JaxRuntimeError:
-            if self.failed:
-                raise self.failed[0] from None
-            raise
+        found = np.asarray(program(*arguments))
+        if self.failed:
+            raise self.failed[0]
+        return found
 
 
 class ReadAhead:

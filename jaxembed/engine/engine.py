@@ -136,5 +136,4 @@ class Engine:
     def finish(self, task: Task, row: Row, texts: Sequence[Text], output: Any) -> list[Any]:
         """Waits for a started row and returns the results of its texts in the order of `row.texts`."""
         output = jax.tree.map(np.asarray, output)
-        own = enumerate(zip(row.texts, row.starts, strict=True))
-        return [task.cut(output, texts[index], slot, start) for slot, (index, start) in own]
+        return task.cut(output, [texts[index] for index in row.texts], row.starts)

@@ -3,7 +3,7 @@
 Importing this costs no jax: a face knows its tasks before any model is loaded.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any
@@ -31,8 +31,8 @@ class Task:
         name: vLLM's word for it.
         per_token: whether it gives one result a token, or one a text.
         program: the output of a row from its last hidden states, traced inside the program.
-        cut: the result of one text from a row's output: given the output on the host, the text, its slot (its number in
-            the row) and the token at which it begins. A copy, so that the row's buffer can go.
+        cut: the results of a row's texts from its output on the host, given the texts in their order and the tokens at which
+            they begin. They are copies, so that the row's buffer can go.
         compare: the score of a pair of results, larger for what is more alike; None where results do not compare.
         apis: the APIs that may ask for it.
     """
@@ -40,7 +40,7 @@ class Task:
     name: str
     per_token: bool
     program: "Callable[[Embedder, Packed, Float[Array, 't d'], Run], Any]"
-    cut: Callable[[Any, Text, int, int], Any]
+    cut: Callable[[Any, Sequence[Text], Sequence[int]], list[Any]]
     compare: Callable[[np.ndarray, np.ndarray], float] | None = None
     apis: frozenset[str] = frozenset()
 
@@ -59,7 +59,8 @@ def together(*tasks: Task) -> Task:
     def program(embedder: Any, packed: Any, states: Any, run: Any) -> Any:
         return tuple(task.program(embedder, packed, states, run) for task in tasks)
 
-    def cut(outputs: Any, text: Text, slot: int, start: int) -> Any:
-        return tuple(task.cut(output, text, slot, start) for task, output in zip(tasks, outputs, strict=True))
+    def cut(outputs: Any, texts: Sequence[Text], starts: Sequence[int]) -> list[Any]:
+        each = [task.cut(output, texts, starts) for task, output in zip(tasks, outputs, strict=True)]
+        return list(zip(*each, strict=True))
 
     return Task("+".join(task.name for task in tasks), any(task.per_token for task in tasks), program, cut)

@@ -1,17 +1,22 @@
 """One vector a token: through the heads without pooling, or the last hidden states as the transformer leaves them."""
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from jaxembed.heads.task import POOLING, SCORE, Task
 from jaxembed.packing.text import Text
 
 
-def _cut(output: np.ndarray, text: Text, slot: int, start: int) -> np.ndarray:
-    return output[start : start + len(text.ids), : text.options.dimensions].copy()
+def _cut(output: np.ndarray, texts: Sequence[Text], starts: Sequence[int]) -> list[np.ndarray]:
+    return [
+        output[start : start + len(text.ids), : text.options.dimensions].copy()
+        for text, start in zip(texts, starts, strict=True)
+    ]
 
 
-def _cut_states(output: np.ndarray, text: Text, slot: int, start: int) -> np.ndarray:
-    return output[start : start + len(text.ids)].copy()
+def _cut_states(output: np.ndarray, texts: Sequence[Text], starts: Sequence[int]) -> list[np.ndarray]:
+    return [output[start : start + len(text.ids)].copy() for text, start in zip(texts, starts, strict=True)]
 
 
 def late_interaction(query: np.ndarray, document: np.ndarray) -> float:

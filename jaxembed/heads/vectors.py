@@ -1,13 +1,17 @@
 """One vector a text: pooled, through the heads, cut and scaled as the text asked."""
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from jaxembed.heads.task import EMBEDDINGS, POOLING, SCORE, Task
 from jaxembed.packing.text import Text
 
 
-def _cut(output: np.ndarray, text: Text, slot: int, start: int) -> np.ndarray:
-    return output[slot, : text.options.dimensions].copy()
+def _cut(output: np.ndarray, texts: Sequence[Text], starts: Sequence[int]) -> list[np.ndarray]:
+    vectors = output[: len(texts)].copy()
+    wanted = [text.options.dimensions for text in texts]
+    return [v if n is None else v[:n].copy() for v, n in zip(vectors, wanted, strict=True)]
 
 
 def cosine(a: np.ndarray, b: np.ndarray) -> float:

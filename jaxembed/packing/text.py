@@ -1,7 +1,8 @@
 """What a row is made of: a tokenized text with its options. Both are plain values."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, fields
+from operator import attrgetter
 from typing import Any
 
 import numpy as np
@@ -10,12 +11,12 @@ import numpy as np
 ALL_DIMENSIONS = int(np.iinfo(np.int32).max)
 
 
-def per_text(dtype: type, stored: Callable[[Any], Any] = lambda value: value) -> dict[str, Any]:
+def per_text(dtype: type, stored: Callable[[Any], Any] | None = None) -> dict[str, Any]:
     """Declares a value that each text of a row carries.
 
     Args:
         dtype: of the array of shape [s] that a program gets.
-        stored: makes a text's value a number of the array.
+        stored: makes a text's value a number of the array; None where it is one.
     """
     return {"dtype": dtype, "stored": stored}
 
@@ -37,14 +38,17 @@ class Options:
     normalize: Any = field(default=True, metadata=per_text(np.bool_))
 
     @classmethod
-    def arrays(cls, texts: "list[Text]", places: int) -> "Options":
-        """Returns the options of texts as arrays of shape [places], 0 behind the last text."""
-        found = {}
-        for one in fields(cls):
-            array = found[one.name] = np.zeros(places, one.metadata["dtype"])
-            stored = one.metadata["stored"]
-            array[: len(texts)] = [stored(getattr(text.options, one.name)) for text in texts]
+    def arrays(cls, texts: "Sequence[Text]", slots: int) -> "Options":
+        """Returns the options of texts as arrays of shape [slots], 0 behind the last text."""
+        own, found = [text.options for text in texts], {}
+        for name, dtype, stored in _DECLARED:
+            array = found[name] = np.zeros(slots, dtype)
+            values = map(attrgetter(name), own)
+            array[: len(own)] = list(values if stored is None else map(stored, values))
         return cls(**found)
+
+
+_DECLARED = [(one.name, one.metadata["dtype"], one.metadata["stored"]) for one in fields(Options)]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
