@@ -10,13 +10,21 @@ from jaxembed.errors import InputError
 
 @dataclass(eq=False)
 class PoolingOutput:
-    """The raw result for one text. data: float32, [dim] for embed, [tokens, dim] for token_embed."""
+    """The raw result for one text.
+
+    Attributes:
+        data: float32, [dim] for embed, [tokens, dim] for token_embed.
+    """
 
     data: np.ndarray
 
 
 class EmbeddingOutput:
-    """The vector of one text."""
+    """The vector of one text.
+
+    Attributes:
+        array: float32 [dim].
+    """
 
     def __init__(self, vector: np.ndarray) -> None:
         if vector.ndim != 1:
@@ -40,14 +48,26 @@ class EmbeddingOutput:
 
 @dataclass
 class ScoringOutput:
-    """The similarity of one pair of texts."""
+    """The similarity of one pair of texts.
+
+    Attributes:
+        score: larger for what is more alike.
+    """
 
     score: float
 
 
 @dataclass(eq=False)
 class PoolingRequestOutput:
-    """The answer to one text. num_cached_tokens is 0 and finished True: nothing is cached, nothing streams."""
+    """The answer to one text.
+
+    Attributes:
+        request_id: a new one.
+        outputs: the result.
+        prompt_token_ids: what the text became.
+        num_cached_tokens: 0, for nothing is cached.
+        finished: True, for nothing streams.
+    """
 
     request_id: str
     outputs: PoolingOutput
@@ -58,7 +78,7 @@ class PoolingRequestOutput:
 
 @dataclass(eq=False)
 class EmbeddingRequestOutput:
-    """The answer of `LLM.embed` to one text."""
+    """The answer of `LLM.embed` to one text. Its fields are those of `PoolingRequestOutput`."""
 
     request_id: str
     outputs: EmbeddingOutput
@@ -69,7 +89,7 @@ class EmbeddingRequestOutput:
 
 @dataclass(eq=False)
 class ScoringRequestOutput:
-    """The answer of `LLM.score` to one pair."""
+    """The answer of `LLM.score` to one pair. Its fields are those of `PoolingRequestOutput`; the ids are of both texts."""
 
     request_id: str
     outputs: ScoringOutput
