@@ -7,9 +7,9 @@ from jaxembed.kernels_pallas.backend import Backend, Tiles
 
 @dataclass(frozen=True)
 class Target:
-    """The hardware that programs are compiled for: `kind` is cpu, gpu or tpu, `name` what the maker calls it."""
+    """The hardware that programs are compiled for: `platform` is cpu, gpu or tpu, `name` what the maker calls it."""
 
-    kind: str
+    platform: str
     name: str
 
     @property
@@ -22,7 +22,7 @@ class Target:
             # The instructions of compute capability 9.0a, which neither older nor newer chips have.
             "hopper": ("h100", "h200", "h800", "h20", "gh200"),
         }
-        if self.kind not in ("gpu", "tpu"):
+        if self.platform not in ("gpu", "tpu"):
             return None
         return next((family for family, names in words.items() if any(name in self.name.lower() for name in names)), None)
 

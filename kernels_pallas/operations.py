@@ -59,7 +59,7 @@ def choose(operation: str, target: Target, shape: Shape, *, force: str | None = 
     names = [*(kernel.name for kernel in found.kernels), everywhere.name, found.reference.name]
     if force is not None and force not in names:
         raise ValueError(f"{operation} has no back end {force!r}; it has {', '.join(names)}.")
-    kernel = next((kernel for kernel in found.kernels if kernel.platform == target.kind), None)
+    kernel = next((kernel for kernel in found.kernels if kernel.platform == target.platform), None)
     if force is not None and (kernel is None or force != kernel.name):
         raise ValueError(f"{force} cannot be used for {operation} on {target.name}: it is made for another kind of hardware.")
     if kernel is None:

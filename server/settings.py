@@ -27,7 +27,7 @@ class Settings:
         request_timeout_seconds: the deadline of a request, and of its body.
         body_timeout_seconds: how long the next part of a body may take.
         drain_seconds: how long shutting down waits for open requests.
-        stall_seconds: a device that is silent for so long counts as dead.
+        stall_seconds: a device that is silent for so long counts as failed.
         cohere_input_type: "lenient" takes Cohere's own input types on models without prompts.
         token_ids: whether requests may carry ids.
         chat_template: Jinja source, instead of the checkpoint's.

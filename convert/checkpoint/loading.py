@@ -202,11 +202,11 @@ def read_config(folder: Path, overrides: Overrides | None) -> ConfigDict:
         config = ConfigDict(_merged(config, read_transformer_file(folder).config_changes))
     if overrides is None:
         return config
-    names, kind = config.get("architectures"), config.get("model_type")
+    names, model_type = config.get("architectures"), config.get("model_type")
     changed = overrides(config) if callable(overrides) else _merged(config, overrides)
     if not isinstance(changed, Mapping):
         raise InputError(f"hf_overrides must return the config, not {type(changed).__name__}.")
-    chosen = changed.get("architectures") != names and changed.get("model_type") == kind
+    chosen = changed.get("architectures") != names and changed.get("model_type") == model_type
     return ConfigDict(settled(changed) if chosen else changed)
 
 

@@ -28,9 +28,9 @@ def _sizes(config: BertConfig) -> Mapping[str, int]:
 
 def read_bert(config: Mapping[str, Any], **own: Any) -> BertConfig:
     """Reads `config.json`; `own` are fields that differ from BERT's. Raises `UnsupportedModelError`."""
-    kind = config.get("position_embedding_type", "absolute")
-    if kind != "absolute":
-        raise UnsupportedModelError(f"position_embedding_type {kind!r} is not supported; only 'absolute' is.")
+    named = config.get("position_embedding_type", "absolute")
+    if named != "absolute":
+        raise UnsupportedModelError(f"position_embedding_type {named!r} is not supported; only 'absolute' is.")
     given: dict[str, Any] = {
         "types": config["type_vocab_size"] if "types" not in own else own["types"],
         "layers": config["num_hidden_layers"],

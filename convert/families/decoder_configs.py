@@ -8,7 +8,7 @@ from jaxembed.convert.mapping.keys import layer_types
 from jaxembed.errors import UnsupportedModelError
 from jaxembed.layers import activation
 from jaxembed.layers.rotary import Rotary
-from jaxembed.models.decoder import DecoderConfig, Kind
+from jaxembed.models.decoder import DecoderConfig, LayerType
 
 Config = Mapping[str, Any]
 
@@ -33,9 +33,9 @@ def read(config: Config, *, head_width: int | None = None, rotary: Rotary | None
     count = config["num_hidden_layers"]
     causal = own.pop("causal", not both_ways)
     windows = own.pop("windows", None) or (None,) * count
-    if "kinds" not in own:
+    if "layer_types" not in own:
         rotary = rotary or Rotary.from_config(config, head_width)
-        own["kinds"] = tuple(window_kind(window, rotary, causal=causal) for window in windows)
+        own["layer_types"] = tuple(window_layer(window, rotary, causal=causal) for window in windows)
     bias = bool(config.get("attention_bias"))
     given = {"scale": head_width**-0.5, "qkv_bias": bias, "out_bias": bias, "epsilon": config.get("rms_norm_eps"), **own}
     if given["epsilon"] is None:
@@ -59,13 +59,13 @@ def _head_width(config: Config) -> int:
     return int(config["hidden_size"] // config["num_attention_heads"])
 
 
-def window_kind(window: int | None, rotary: Rotary | None, *, causal: bool) -> Kind:
+def window_layer(window: int | None, rotary: Rotary | None, *, causal: bool) -> LayerType:
     """A layer whose window counts the token itself; without causality it opens both ways."""
     if window is None:
-        return Kind(None, None, rotary)
+        return LayerType(None, None, rotary)
     if window < 1:
         raise UnsupportedModelError(f"a sliding_window of {window} is not supported: it counts the token itself.")
-    return Kind(window - 1, None if causal else window - 1, rotary)
+    return LayerType(window - 1, None if causal else window - 1, rotary)
 
 
 def _types(config: Config, otherwise: Sequence[str]) -> list[str]:
@@ -126,17 +126,17 @@ def _qwen_windows(config: Config) -> tuple[int | None, ...]:
     """Each layer's window: from `layer_types`, or from `max_window_layers` in checkpoints older than that key."""
     count, window, sliding = config["num_hidden_layers"], config.get("sliding_window", 4096), config.get("use_sliding_window")
     full = config.get("max_window_layers", 28)
-    kinds = _types(config, ["full_attention" if i < full else "sliding_attention" for i in range(count)])
+    layer_types = _types(config, ["full_attention" if i < full else "sliding_attention" for i in range(count)])
     if not sliding or window is None:
         return (None,) * count
-    return tuple(window if kind == "sliding_attention" else None for kind in kinds)
+    return tuple(window if name == "sliding_attention" else None for name in layer_types)
 
 
 def phi3(config: Config) -> DecoderConfig:
     """Phi-3: the old names of its rope all mean longrope, and its first length stands outside the scaling."""
     scaling = dict(config.get("rope_parameters") or config.get("rope_scaling") or {})
-    kind = scaling.pop("rope_type", None) or scaling.pop("type", None) or "default"
-    scaling["rope_type"] = "longrope" if kind in ("su", "yarn") else kind
+    rope = scaling.pop("rope_type", None) or scaling.pop("type", None) or "default"
+    scaling["rope_type"] = "longrope" if rope in ("su", "yarn") else rope
     if scaling["rope_type"] == "longrope":
         scaling["original_max_position_embeddings"] = config.get("original_max_position_embeddings", 4096)
     theta = scaling.pop("rope_theta", None) or config.get("rope_theta") or 10000.0
@@ -154,11 +154,11 @@ def olmo2(config: Config) -> DecoderConfig:
 def olmo3(config: Config) -> DecoderConfig:
     """OLMo 3: an OLMo 2 in which three of four layers slide, and only the full ones may be scaled."""
     count, window = config["num_hidden_layers"], config.get("sliding_window", 4096)
-    kinds = _types(config, ["sliding_attention" if (i + 1) % 4 else "full_attention" for i in range(count)])
+    layer_types = _types(config, ["sliding_attention" if (i + 1) % 4 else "full_attention" for i in range(count)])
     width = config.get("head_dim") or _head_width(config)
     local, full = _two_rotaries(config, width, local=500_000.0, full=500_000.0)
-    layers = {"sliding_attention": Kind(window - 1, None, local), "full_attention": Kind(None, None, full)}
-    return read(config, kinds=tuple(layers[kind] for kind in kinds), qk_norm="all", before=False, after=True)
+    layers = {"sliding_attention": LayerType(window - 1, None, local), "full_attention": LayerType(None, None, full)}
+    return read(config, layer_types=tuple(layers[name] for name in layer_types), qk_norm="all", before=False, after=True)
 
 
 def ernie45(config: Config) -> DecoderConfig:
@@ -229,11 +229,11 @@ def gemma(config: Config) -> DecoderConfig:
 def gemma2(config: Config) -> DecoderConfig:
     """Gemma 2: norms on both sides of each part, capped scores, every other layer slides."""
     count = config["num_hidden_layers"]
-    kinds = _types(config, ["full_attention" if i % 2 else "sliding_attention" for i in range(count)])
+    layer_types = _types(config, ["full_attention" if i % 2 else "sliding_attention" for i in range(count)])
     window = config.get("sliding_window", 4096)
     return read(
         config,
-        windows=tuple(window if kind == "sliding_attention" else None for kind in kinds),
+        windows=tuple(window if name == "sliding_attention" else None for name in layer_types),
         norm="one",
         after=True,
         head_width=256,
@@ -244,23 +244,23 @@ def gemma2(config: Config) -> DecoderConfig:
 
 
 def gemma3(config: Config) -> DecoderConfig:
-    """Gemma 3 and EmbeddingGemma: five sliding layers to a full one, each kind with a rope of its own, norms on q and k.
+    """Gemma 3 and EmbeddingGemma: five sliding layers to a full one, each with a rope of its own, norms on q and k.
 
     Where it sees both ways, a window of w reaches w // 2 tokens to either side.
     """
     count, window = config["num_hidden_layers"], config.get("sliding_window", 4096)
     pattern = config.get("sliding_window_pattern") or config.get("_sliding_window_pattern") or 6
-    kinds = _types(config, ["sliding_attention" if (i + 1) % pattern else "full_attention" for i in range(count)])
+    layer_types = _types(config, ["sliding_attention" if (i + 1) % pattern else "full_attention" for i in range(count)])
     width = config.get("head_dim") or 256
     both_ways = bool(config.get("use_bidirectional_attention"))
     if config.get("attn_logit_softcapping") is not None:
         raise UnsupportedModelError("attn_logit_softcapping is not supported for Gemma 3, whose reference ignores it.")
     local, full = _two_rotaries(config, width, local=10_000.0, full=1_000_000.0)
     reach = window // 2 if both_ways else window - 1
-    sliding = Kind(reach, reach if both_ways else None, local)
+    sliding = LayerType(reach, reach if both_ways else None, local)
     return read(
         config,
-        kinds=tuple(sliding if kind == "sliding_attention" else Kind(None, None, full) for kind in kinds),
+        layer_types=tuple(sliding if name == "sliding_attention" else LayerType(None, None, full) for name in layer_types),
         norm="one",
         after=True,
         head_width=256,
@@ -274,8 +274,8 @@ def _two_rotaries(config: Config, width: int, *, local: float, full: float) -> t
     """The ropes of sliding and full layers, by their default bases; before transformers 5 only the full ones were scaled."""
     if isinstance((config.get("rope_parameters") or {}).get("full_attention"), Mapping):
         return (
-            Rotary.from_config(config, width, theta=local, kind="sliding_attention"),
-            Rotary.from_config(config, width, theta=full, kind="full_attention"),
+            Rotary.from_config(config, width, theta=local, layer_type="sliding_attention"),
+            Rotary.from_config(config, width, theta=full, layer_type="full_attention"),
         )
     near = config.get("rope_local_base_freq") or local
     return Rotary.scaled({}, width, float(near), config["max_position_embeddings"]), Rotary.from_config(
@@ -292,9 +292,9 @@ def smollm3(config: Config) -> DecoderConfig:
         raise UnsupportedModelError(f"config.json says no_rope_layers of {len(turns)} layers, and there are {count}.")
     turns = turns[:count]
     window = config.get("sliding_window") if config.get("use_sliding_window") else None
-    kinds = _types(config, ["full_attention" if turn else "sliding_attention" for turn in turns])
+    layer_types = _types(config, ["full_attention" if turn else "sliding_attention" for turn in turns])
     rotary = Rotary.from_config(config, config.get("head_dim") or _head_width(config), theta=2_000_000.0)
-    windows = [window if kind == "sliding_attention" else None for kind in kinds]
+    windows = [window if name == "sliding_attention" else None for name in layer_types]
     found = read(config, rotary=rotary, mlp_bias=bool(config.get("mlp_bias")))
-    layers = [window_kind(w, rotary if turn else None, causal=found.causal) for w, turn in zip(windows, turns, strict=True)]
-    return replace(found, kinds=tuple(layers))
+    layers = [window_layer(w, rotary if turn else None, causal=found.causal) for w, turn in zip(windows, turns, strict=True)]
+    return replace(found, layer_types=tuple(layers))

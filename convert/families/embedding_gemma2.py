@@ -8,7 +8,7 @@ from jaxembed.convert.mapping.rules import Ignore, Rule, Table, linear, norm
 from jaxembed.errors import UnsupportedModelError
 from jaxembed.layers import activation
 from jaxembed.layers.rotary import Rotary
-from jaxembed.models.embedding_gemma2 import EmbeddingGemma2Config, LayerKind
+from jaxembed.models.embedding_gemma2 import EmbeddingGemma2Config, LayerType
 
 # More layers in a group than any checkpoint has.
 _LONGEST_PERIOD = 12
@@ -18,13 +18,13 @@ def read(config: Mapping[str, Any]) -> EmbeddingGemma2Config:
     """Reads `config.json`, of the whole model or of its text half."""
     config.get("layer_types"), config.get("sliding_window"), config.get("hidden_size_per_layer_input")
     text = Keys(config["text_config"]) if config.get("text_config") else config
-    kinds = list(text["layer_types"])
-    period = kinds.index("full_attention") + 1 if "full_attention" in kinds else 0
-    if not period or kinds != (["sliding_attention"] * (period - 1) + ["full_attention"]) * (len(kinds) // period):
+    layer_types = list(text["layer_types"])
+    period = layer_types.index("full_attention") + 1 if "full_attention" in layer_types else 0
+    if not period or layer_types != (["sliding_attention"] * (period - 1) + ["full_attention"]) * (len(layer_types) // period):
         raise UnsupportedModelError("layer_types are not supported for EmbeddingGemma 2 unless every n-th layer alone is full.")
     own = text["per_layer_config"]
-    wide = {(own[str(i)]["head_dim"], own[str(i)]["num_key_value_heads"]) for i in range(period - 1, len(kinds), period)}
-    if len(wide) > 1 or len(own) != len(kinds) // period:
+    wide = {(own[str(i)]["head_dim"], own[str(i)]["num_key_value_heads"]) for i in range(period - 1, len(layer_types), period)}
+    if len(wide) > 1 or len(own) != len(layer_types) // period:
         raise UnsupportedModelError("per_layer_config is not supported unless it says the same of every full layer alone.")
     ((head_width, key_heads),) = wide
     return EmbeddingGemma2Config(
@@ -37,14 +37,14 @@ def read(config: Mapping[str, Any]) -> EmbeddingGemma2Config:
         epsilon=text["rms_norm_eps"],
         longest=text["max_position_embeddings"],
         period=period,
-        sliding=LayerKind(
+        sliding=LayerType(
             text["num_key_value_heads"],
             text["head_dim"],
-            Rotary.from_config(text, text["head_dim"], kind="sliding_attention"),
+            Rotary.from_config(text, text["head_dim"], layer_type="sliding_attention"),
             text["sliding_window"],
         ),
-        full=LayerKind(
-            key_heads, head_width, Rotary.from_config(text, head_width, theta=1_000_000.0, kind="full_attention"), None
+        full=LayerType(
+            key_heads, head_width, Rotary.from_config(text, head_width, theta=1_000_000.0, layer_type="full_attention"), None
         ),
         signal_width=text["hidden_size_per_layer_input"],
         outputs=text["embedding_dim"],

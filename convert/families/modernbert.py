@@ -17,8 +17,8 @@ def read(config: Config) -> ModernBertConfig:
     config.get("position_embedding_type")  # "sans_pos" in mmBERT and Ettin; the reference never looks, it always turns
     count, heads = config["num_hidden_layers"], config["num_attention_heads"]
     every = config.get("global_attn_every_n_layers", 3)
-    kinds = ["sliding_attention" if i % every else "full_attention" for i in range(count)]
-    kinds = layer_types(config, kinds, ("full_attention", "sliding_attention"))
+    usual = ["sliding_attention" if i % every else "full_attention" for i in range(count)]
+    names = layer_types(config, usual, ("full_attention", "sliding_attention"))
     local, full = _rotaries(config, config["hidden_size"] // heads)
     return ModernBertConfig(
         vocabulary=config["vocab_size"],
@@ -30,7 +30,7 @@ def read(config: Config) -> ModernBertConfig:
         epsilon=config["norm_eps"],
         longest=config["max_position_embeddings"],
         reach=config["local_attention"] // 2,
-        sliding=tuple(kind == "sliding_attention" for kind in kinds),
+        sliding=tuple(name == "sliding_attention" for name in names),
         local=local,
         full=full,
         attention_bias=bool(config.get("attention_bias")),
@@ -44,8 +44,8 @@ def _rotaries(config: Config, width: int) -> tuple[Rotary, Rotary]:
     wide = float(config.get("global_rope_theta") or 160_000.0)
     near = float(config.get("local_rope_theta", 10_000.0) or wide)
     if config.get("rope_parameters"):
-        kinds = ("sliding_attention", near), ("full_attention", wide)
-        local, full = (Rotary.from_config(config, width, theta=theta, kind=kind) for kind, theta in kinds)
+        thetas = ("sliding_attention", near), ("full_attention", wide)
+        local, full = (Rotary.from_config(config, width, theta=theta, layer_type=name) for name, theta in thetas)
         return local, full
     scaling, longest = config.get("rope_scaling") or {}, config["max_position_embeddings"]
     return Rotary.scaled(scaling, width, near, longest), Rotary.scaled(scaling, width, wide, longest)

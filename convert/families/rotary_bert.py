@@ -34,9 +34,9 @@ def _head_width(config: Config) -> int:
 
 def read_gte(config: Config) -> RotaryBertConfig:
     """GTE: `hidden_act` names the gate's activation; the fixed NTK scaling stands in `rope_scaling`."""
-    kind = config.get("position_embedding_type", "rope")
-    if kind != "rope":
-        raise UnsupportedModelError(f"position_embedding_type {kind!r} is not supported for GTE; only 'rope' is.")
+    named = config.get("position_embedding_type", "rope")
+    if named != "rope":
+        raise UnsupportedModelError(f"position_embedding_type {named!r} is not supported for GTE; only 'rope' is.")
     return _read(config, rotary=Rotary.from_config(config, _head_width(config), theta=160_000.0), gated=True)
 
 
@@ -121,15 +121,15 @@ def read_jina3(config: Config) -> RotaryBertConfig:
 def read_jina2(config: Config) -> RotaryBertConfig:
     """Jina v2: ALiBi instead of positions, and a gate whose activation is in `feed_forward_type`."""
     gates = {"geglu": "gelu", "reglu": "relu"}
-    kind = config.get("feed_forward_type", "original")
-    if config["position_embedding_type"] != "alibi" or kind not in gates:
+    named = config.get("feed_forward_type", "original")
+    if config["position_embedding_type"] != "alibi" or named not in gates:
         raise UnsupportedModelError(
-            f"feed_forward_type {kind!r} with position_embedding_type {config['position_embedding_type']!r} is not supported "
+            f"feed_forward_type {named!r} with position_embedding_type {config['position_embedding_type']!r} is not supported "
             "for jina v2; geglu or reglu with alibi are."
         )
     # The two implementations have one config; which it is stands in the name of the code that neither of us runs.
     normed = "qk-post-norm" in str(config.get("auto_map"))
-    return _read(config, rotary=None, gated=True, activation=gates[kind], qk_norm=normed)
+    return _read(config, rotary=None, gated=True, activation=gates[named], qk_norm=normed)
 
 
 def _sizes(config: RotaryBertConfig) -> Mapping[str, int]:

@@ -12,8 +12,8 @@ from jaxembed.models.t5 import T5Config
 def read(config: Mapping[str, Any]) -> T5Config:
     """Reads `config.json`. "gated-gelu" means the tanh form, as in its reference."""
     config.get("is_decoder")  # false in an encoder; where a whole T5 says it, its encoder is still none
-    kind = config.get("feed_forward_proj", "relu")
-    gated, act = kind.startswith("gated-"), kind.removeprefix("gated-")
+    named = config.get("feed_forward_proj", "relu")
+    gated, act = named.startswith("gated-"), named.removeprefix("gated-")
     return T5Config(
         vocabulary=config["vocab_size"],
         width=config["d_model"],
@@ -21,7 +21,7 @@ def read(config: Mapping[str, Any]) -> T5Config:
         heads=config["num_heads"],
         head_width=config["d_kv"],
         mlp_width=config["d_ff"],
-        activation=activation("gelu_new" if kind == "gated-gelu" else act),
+        activation=activation("gelu_new" if named == "gated-gelu" else act),
         epsilon=config["layer_norm_epsilon"],
         # Nothing in the model ends here; it is what T5 was trained with.
         longest=config.get("n_positions") or 512,

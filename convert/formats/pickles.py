@@ -185,8 +185,8 @@ class _Machine:
         return _MAKERS[what.module, what.name](*arguments)
 
     def _storage(self, identity: Any) -> Storage:
-        kind, what, key, _, count, *view = _the(tuple, identity)
-        if kind != "storage" or not isinstance(what, _Global) or any(view):
+        tag, what, key, _, count, *view = _the(tuple, identity)
+        if tag != "storage" or not isinstance(what, _Global) or any(view):
             raise ValueError("a persistent id that is no storage")
         dtype = None if what.name == "UntypedStorage" else STORAGES[what.name]
         name = str(_key(key))
@@ -257,9 +257,9 @@ _MAKERS: dict[tuple[str, str], Callable[..., Any]] = {
 }
 
 
-def _the(kind: type, value: Any) -> Any:
-    if not isinstance(value, kind):
-        raise TypeError(f"a {type(value).__name__} where a {kind.__name__} should be")
+def _the(type_: type, value: Any) -> Any:
+    if not isinstance(value, type_):
+        raise TypeError(f"a {type(value).__name__} where a {type_.__name__} should be")
     return value
 
 

@@ -8,7 +8,7 @@ import numpy as np
 from jaxembed.convert.formats import scales
 from jaxembed.convert.formats.json_files import is_there, read_json
 from jaxembed.convert.formats.safetensors_files import safetensors_tensors
-from jaxembed.convert.formats.stored import DTYPES, Stored
+from jaxembed.convert.formats.tensors import DTYPES, StoredTensor
 from jaxembed.convert.formats.torch_files import torch_tensors
 from jaxembed.errors import CheckpointError
 
@@ -28,7 +28,7 @@ class Checkpoint:
         self.folder = folder
         config = read_json(folder / "config.json") or {}
         scales.check_method(config)
-        found: dict[str, Stored] = {}
+        found: dict[str, StoredTensor] = {}
         index, shards = _shards(folder)
         self.files = tuple(folder / name for name in shards)
         for name, expected in shards.items():
@@ -64,7 +64,7 @@ class Checkpoint:
         return scales.dequantized(name, tensor, self._found[self._scales[name]].read(), self._block)
 
 
-def open_tensors(path: Path) -> dict[str, Stored]:
+def open_tensors(path: Path) -> dict[str, StoredTensor]:
     """Returns the tensors of one file by name: safetensors by its ending, else what `torch.save` writes."""
     return safetensors_tensors(path) if path.suffix == ".safetensors" else torch_tensors(path)
 

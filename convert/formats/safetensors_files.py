@@ -1,4 +1,4 @@
-"""The tensors of a safetensors file: the library looks whether the file is whole, reading is `Stored`'s, without a map.
+"""The tensors of a safetensors file: the library looks whether the file is whole, reading is `StoredTensor`'s, without a map.
 
 A mapped file stays in memory as far as it was read, and converting shall need a few tensors' worth, not the file's.
 """
@@ -8,7 +8,7 @@ from pathlib import Path
 
 from safetensors import SafetensorError, safe_open
 
-from jaxembed.convert.formats.stored import DTYPES, Stored
+from jaxembed.convert.formats.tensors import DTYPES, StoredTensor
 from jaxembed.errors import CheckpointError, UnsupportedModelError
 
 # The format's names (huggingface/safetensors, README) for the types that are read.
@@ -31,7 +31,7 @@ NAMES = {
 }
 
 
-def safetensors_tensors(path: Path) -> dict[str, Stored]:
+def safetensors_tensors(path: Path) -> dict[str, StoredTensor]:
     """Returns the tensors of a file, by name. Raises `CheckpointError` for a file that is not whole."""
     try:
         with path.open("rb") as file, safe_open(path, framework="np"):
@@ -47,6 +47,6 @@ def safetensors_tensors(path: Path) -> dict[str, Stored]:
     if unknown:
         raise UnsupportedModelError(f"{path} holds tensors of type {', '.join(unknown)}; read are {', '.join(NAMES)}.")
     return {
-        name: Stored(path, 8 + length + entry["data_offsets"][0], DTYPES[NAMES[entry["dtype"]]], tuple(entry["shape"]))
+        name: StoredTensor(path, 8 + length + entry["data_offsets"][0], DTYPES[NAMES[entry["dtype"]]], tuple(entry["shape"]))
         for name, entry in header.items()
     }

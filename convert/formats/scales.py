@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from jaxembed.convert.formats.stored import DTYPES, Stored
+from jaxembed.convert.formats.tensors import DTYPES, StoredTensor
 from jaxembed.errors import CheckpointError, UnsupportedModelError
 
 _EIGHT_BITS = (DTYPES["float8_e4m3fn"], DTYPES["float8_e5m2"], DTYPES["int8"])
@@ -64,7 +64,7 @@ def _quantization(config: Mapping[str, Any]) -> Mapping[str, Any]:
     return {}
 
 
-def scales_of(tensors: Mapping[str, Stored]) -> tuple[dict[str, str], set[str]]:
+def scales_of(tensors: Mapping[str, StoredTensor]) -> tuple[dict[str, str], set[str]]:
     """Returns for each weight of 8 bits the name of its scale, and all names that are no parameters: those and activations'."""
     scales: dict[str, str] = {}
     hidden: set[str] = set()

@@ -8,7 +8,7 @@ from typing import IO, Any
 
 from jaxembed.convert.formats import pickles
 from jaxembed.convert.formats.pickles import MalformedPickleError, Storage, Tensor
-from jaxembed.convert.formats.stored import DTYPES, Stored, contiguous
+from jaxembed.convert.formats.tensors import DTYPES, StoredTensor, contiguous
 from jaxembed.errors import CheckpointError, UnsupportedModelError
 
 _MAGIC = 0x1950A86A20F9469CFC6C
@@ -16,7 +16,7 @@ _MAGIC = 0x1950A86A20F9469CFC6C
 _LOCAL_HEADER, _NAME_LENGTH = 30, 26
 
 
-def torch_tensors(path: Path) -> dict[str, Stored]:
+def torch_tensors(path: Path) -> dict[str, StoredTensor]:
     """Returns the tensors of a file, by name; only their descriptions are read.
 
     Raises `CheckpointError` for a file that is damaged, `UnsupportedModelError` for one that holds anything but a dict of
@@ -106,12 +106,12 @@ def _storages(found: Any) -> list[Storage]:
     return list({value.storage.key: value.storage for value in values if isinstance(value, Tensor)}.values())
 
 
-def _placed(path: Path, name: str, tensor: Tensor, file_size: int) -> Stored:
+def _placed(path: Path, name: str, tensor: Tensor, file_size: int) -> StoredTensor:
     """Returns where a tensor lies, after looking whether it lies within its storage and that within the file."""
     dtype, storage = DTYPES[tensor.dtype], tensor.storage
     strides = None if tensor.strides == contiguous(tensor.shape) else tensor.strides
     offset = storage.offset + tensor.start * dtype.itemsize
-    stored = Stored(path, offset, dtype, tensor.shape, strides, storage.swapped)
+    stored = StoredTensor(path, offset, dtype, tensor.shape, strides, storage.swapped)
     if offset + stored.span() * dtype.itemsize > storage.offset + storage.size:
         raise _damaged(path, f"the tensor {name} reaches beyond its storage")
     if storage.offset + storage.size > file_size:

@@ -58,9 +58,9 @@ def _contradicted(family: Family, config: Mapping[str, Any]) -> Family | None:
 
     A type that is not known here is that of a checkpoint with code of its own, whose `architectures` are all there is to go by.
     """
-    kind = config.get("model_type")
-    others = [one for one in FAMILIES if one.model_type == kind and (one.when is None or one.when(config))]
-    if kind == family.model_type or family.own_code or not others:
+    model_type = config.get("model_type")
+    others = [one for one in FAMILIES if one.model_type == model_type and (one.when is None or one.when(config))]
+    if model_type == family.model_type or family.own_code or not others:
         return None
     try:
         same = family.module == others[0].module and family.parse(Keys(config)) == others[0].parse(Keys(config))

@@ -87,17 +87,17 @@ HARMLESS = frozenset(
 
 
 def layer_types(config: Mapping[str, Any], otherwise: Sequence[str], known: Sequence[str]) -> list[str]:
-    """Returns the kind of each layer, `otherwise` where the config does not say. Raises `UnsupportedModelError` for another.
+    """Returns the type of each layer, `otherwise` where the config does not say. Raises `UnsupportedModelError` for another.
 
-    known: the kinds that there are.
+    known: the names that there are.
     """
-    kinds = list(config.get("layer_types") or otherwise)
-    unknown = sorted(set(kinds) - set(known))
+    names = list(config.get("layer_types") or otherwise)
+    unknown = sorted(set(names) - set(known))
     if unknown:
         raise UnsupportedModelError(f"layer_types {unknown[0]!r} is not supported; {' and '.join(known)} are.")
-    if len(kinds) != len(otherwise):
-        raise UnsupportedModelError(f"config.json says layer_types of {len(kinds)} layers, and there are {len(otherwise)}.")
-    return kinds
+    if len(names) != len(otherwise):
+        raise UnsupportedModelError(f"config.json says layer_types of {len(names)} layers, and there are {len(otherwise)}.")
+    return names
 
 
 class Keys(Mapping[str, Any]):

@@ -135,9 +135,9 @@ def _check(found: Manifest) -> None:
         ("config", [found.config or {}], dict),
         ("shape", [size for array in found.arrays.values() for size in array.shape], int),
     ]
-    for what, values, kind in expected:
-        if not all(isinstance(value, kind) for value in values):
-            raise TypeError(f"{what} should hold {kind.__name__} only")
+    for what, values, type_ in expected:
+        if not all(isinstance(value, type_) for value in values):
+            raise TypeError(f"{what} should hold {type_.__name__} only")
     for array in found.arrays.values():
         np.dtype(array.dtype)
     np.frombuffer(base64.b64decode(found.vectors["float32"]), "<f4")

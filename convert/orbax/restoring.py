@@ -49,9 +49,9 @@ def restore_weights(
         return graph, fill(state, read_leaves(found, dtype, per_layer=per_layer, int8=int8, mesh=mesh))
     wanted: dict[str, tuple[int, Any, Sharding]] = {}
     for path, array in manifest.arrays.items():
-        kind = array.dtype if array.dtype == "int8" else dtype if _rounded(path) else np.float32
-        size = int(np.prod(array.shape)) * np.dtype(kind).itemsize
-        wanted[path] = (size, np.dtype(kind), _place(array, mesh))
+        stored = array.dtype if array.dtype == "int8" else dtype if _rounded(path) else np.float32
+        size = int(np.prod(array.shape)) * np.dtype(stored).itemsize
+        wanted[path] = (size, np.dtype(stored), _place(array, mesh))
     return graph, fill(state, _joined(dict(store.restore(folder / ARRAYS, wanted))))
 
 

@@ -18,7 +18,7 @@ import numpy as np
 import orbax.checkpoint as ocp
 import tensorstore
 
-from jaxembed.convert.formats.stored import DTYPES
+from jaxembed.convert.formats.tensors import DTYPES
 from jaxembed.convert.orbax.writing import Outline
 from jaxembed.errors import CheckpointError, InputError
 

@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 import xxhash
 
-from jaxembed.convert.formats.stored import PAGE, as_bytes
+from jaxembed.convert.formats.tensors import PAGE, as_bytes
 
 # Bytes of a zarr chunk at most: what a device that wants a part must read beyond it. Arrays that are smaller than the second,
 # norms and biases, are one chunk with all their layers, for hundreds of tiny files would cost more than they hold.
@@ -72,9 +72,9 @@ class Writer:
     def __enter__(self) -> "Writer":
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, *exception: object) -> None:
+    def __exit__(self, type_: type[BaseException] | None, *exception: object) -> None:
         try:
-            if kind is None:
+            if type_ is None:
                 self._wait_for(0)
                 self._settle()
         finally:

@@ -19,8 +19,8 @@ from jaxembed.convert.formats.json_files import read_json
 from jaxembed.convert.orbax import manifest, store
 from jaxembed.convert.orbax.manifest import ARRAYS, Manifest, StoredArray, read_manifest
 from jaxembed.convert.orbax.writing import Outline, Writer
+from jaxembed.convert.tool.new_folder import check_room, check_target, new_folder
 from jaxembed.convert.tool.parity import TEXTS, figures
-from jaxembed.convert.tool.placing import beside, check_room, check_target
 from jaxembed.convert.tool.small_files import copy_files, small_files
 from jaxembed.convert.tool.streamed import ReadAhead, streamed_vectors
 from jaxembed.convert.weights.filling import scale_axes
@@ -70,7 +70,7 @@ def convert(
     opened = open_parameters(found.family, found.config, recipe.heads, found.folder, state, summed)
     small = small_files(found.folder)
     read = [*(found.folder / name for name in small), *opened.files]
-    with beside(out) as folder, _digesting(found.folder, read) as digests:
+    with new_folder(out) as folder, _digesting(found.folder, read) as digests:
         copy_files(small, found.folder, folder)
         (folder / "config.json").write_text(json.dumps(found.config_json, indent=2) + "\n", encoding="utf-8")
         check_same(found, folder)
@@ -181,8 +181,8 @@ def _cost(
         return None
 
     def take(parameter: Parameter, index: int) -> Any:
-        kind = np.dtype("bfloat16") if parameter.in_backbone else np.dtype("float32")
-        return parameter.piece(index, kind, int8=dtype == "int8")
+        wanted = np.dtype("bfloat16") if parameter.in_backbone else np.dtype("float32")
+        return parameter.piece(index, wanted, int8=dtype == "int8")
 
     rounded = streamed_vectors(graph, state, listed, take, _texts(found), found.width)
     return figures(_finite(rounded, found, f", rounded to {dtype},"), exact)

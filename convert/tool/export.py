@@ -13,11 +13,11 @@ from jaxembed.convert.families.static import undescribed
 from jaxembed.convert.formats.json_files import inside
 from jaxembed.convert.formats.reader import SINGLE
 from jaxembed.convert.formats.safetensors_files import NAMES
-from jaxembed.convert.formats.stored import as_bytes
+from jaxembed.convert.formats.tensors import as_bytes
 from jaxembed.convert.mapping import rules
 from jaxembed.convert.orbax.manifest import Manifest, read_manifest
 from jaxembed.convert.orbax.restoring import check_arrays, stored_parameters
-from jaxembed.convert.tool.placing import beside, check_target
+from jaxembed.convert.tool.new_folder import check_target, new_folder
 from jaxembed.convert.tool.small_files import copy_files, small_files
 from jaxembed.convert.weights.adapters import merged_config
 from jaxembed.convert.weights.parameters import DENSE, NORM, Opened, Parameter, declare, layouts, open_parameters, shapes
@@ -68,7 +68,7 @@ def export(
     # Each tensor fills one piece at least.
     room = sum(len(parameter.reads) for parameter in listed.values())
     count = 0
-    with beside(out) as folder, progress(total) as tick:
+    with new_folder(out) as folder, progress(total) as tick:
         copy_files(small_files(found.folder), found.folder, folder)
         _write_config(found, manifest, folder / "config.json")
         for place, tensors in _folders(found, listed, layouts(found.family)[opened.layout]):

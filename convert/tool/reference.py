@@ -46,8 +46,8 @@ def bare(folder: str) -> Any:
     """Returns the model of a folder; only the encoder of one that has a decoder beside it."""
     from transformers import AutoConfig, AutoModel, AutoModelForTextEncoding
 
-    kind = AutoModelForTextEncoding if AutoConfig.from_pretrained(folder).model_type in ENCODERS else AutoModel
-    return kind.from_pretrained(folder, dtype="float32")
+    auto = AutoModelForTextEncoding if AutoConfig.from_pretrained(folder).model_type in ENCODERS else AutoModel
+    return auto.from_pretrained(folder, dtype="float32")
 
 
 def states(model: Any, texts: list[list[int]]) -> dict[str, np.ndarray]:

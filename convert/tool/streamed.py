@@ -102,8 +102,8 @@ class StreamedRun(Run):
             try:
                 if not self.failed:
                     return held.pop(number) if number in held else [one.layer(number) for one in stored]
-            except BaseException as error:
-                # It cannot leave a program by itself, so the program goes on with nothing and `result` raises it.
+            except BaseException as error:  # noqa: BLE001 - whatever it is, `result` raises it
+                # It cannot leave a program by itself, which goes on with zeros instead.
                 self.failed.append(error)
             return jax.tree.map(lambda one: np.zeros(one.shape, one.dtype), shapes)
 

@@ -28,11 +28,11 @@ from jaxembed.packing import planning
 from jaxembed.packing.packed import Packed
 from jaxembed.packing.text import Text
 
-# A layer departs where the states that leave it differ by more than this share of their norm, by the kind of the weights.
+# A layer departs where the states that leave it differ by more than this share of their norm, by the type of the weights.
 # float32 sums in another order come to some 1e-6 a layer, MiniLM in int8 to 4e-2; what is wrong comes to far more.
 DEPARTS = {"float32": 1e-4, "bfloat16": 3e-2, "int8": 1e-1}
 
-# What the vectors of each kind of weights must keep of the reference's: the smallest cosine.
+# What the vectors of each type of weights must keep of the reference's: the smallest cosine.
 LEAST_COSINE = {"float32": 0.999999, "bfloat16": 0.9995, "int8": 0.98}
 
 
@@ -46,12 +46,12 @@ class Comparison:
 
     against: the reference in words. figures: those of `parity.figures`. layers: for what enters the first layer and what leaves
     each, and last for the final states, its name and the relative difference, the largest over the texts; only `WHOLE`, the
-    final states, where layers cannot be told apart. kind: what the weights are.
+    final states, where layers cannot be told apart. precision: of the weights.
     """
 
     against: str
     texts: int
-    kind: str
+    precision: str
     figures: Mapping[str, float]
     layers: Sequence[tuple[str, float]]
 
@@ -59,15 +59,15 @@ class Comparison:
     def first_departure(self) -> str | None:
         """The name of the first layer that departs, None if none does or single layers were not compared."""
         single = [(name, difference) for name, difference in self.layers if name != WHOLE]
-        return next((name for name, difference in single if not difference <= DEPARTS[self.kind]), None)
+        return next((name for name, difference in single if not difference <= DEPARTS[self.precision]), None)
 
     def check(self) -> None:
-        """Raises `ParityError` if the vectors are further from the reference than their kind of weights explains."""
-        least = LEAST_COSINE[self.kind]
+        """Raises `ParityError` if the vectors are further from the reference than their type of weights explains."""
+        least = LEAST_COSINE[self.precision]
         if not self.figures["cosine_min"] >= least:
             where = f"; the first layer that departs is {self.first_departure}" if self.first_departure else ""
             raise ParityError(
-                f"the vectors depart from {self.against}: a cosine is {self.figures['cosine_min']:.6f}, and {self.kind} "
+                f"the vectors depart from {self.against}: a cosine is {self.figures['cosine_min']:.6f}, and {self.precision} "
                 f"weights keep at least {least}{where}."
             )
 
@@ -97,7 +97,7 @@ def against_reference(engine: Engine, folder: Path, python: Path) -> Comparison:
     if "hidden-0" in arrays:
         layers = [_layers(engine, one, arrays, number) for number, one in enumerate(walked)]
         worst = [(name, max(each[place][1] for each in layers)) for place, (name, _) in enumerate(layers[0])]
-    return Comparison(versions, len(texts) if "vectors" in arrays else len(walked), _kind(engine), found, worst)
+    return Comparison(versions, len(texts) if "vectors" in arrays else len(walked), _precision(engine), found, worst)
 
 
 def against_record(engine: Engine, manifest: Manifest) -> Comparison:
@@ -116,7 +116,7 @@ def against_record(engine: Engine, manifest: Manifest) -> Comparison:
         )
     ours = list(engine.run(encoded))
     against = f"the vectors of {manifest.source['name']} that the conversion recorded"
-    return Comparison(against, len(texts), _kind(engine), _figures(np.stack(ours), expected, against), ())
+    return Comparison(against, len(texts), _precision(engine), _figures(np.stack(ours), expected, against), ())
 
 
 def check_source(folder: Path, manifest: Manifest) -> bool:
@@ -225,11 +225,11 @@ def _relative(states: np.ndarray, expected: np.ndarray) -> float:
     return float(np.linalg.norm(states - expected) / max(float(np.linalg.norm(expected)), 1e-30))
 
 
-def _kind(engine: Engine) -> str:
-    """What the weights are, the coarsest kind among those in memory and those that a conversion rounded to."""
-    kinds = {leaf.dtype.name for leaf in jax.tree.leaves(engine.model.state)}
+def _precision(engine: Engine) -> str:
+    """What the weights are, the coarsest type among those in memory and those that a conversion rounded to."""
+    types = {leaf.dtype.name for leaf in jax.tree.leaves(engine.model.state)}
     manifest = read_manifest(engine.model.folder)
     if manifest is not None and manifest.dtype in ("bfloat16", "int8"):
         # What int8 leaves out is bfloat16; of static embeddings that is all.
-        kinds.add("bfloat16")
-    return next((kind for kind in ("int8", "bfloat16") if kind in kinds), "float32")
+        types.add("bfloat16")
+    return next((name for name in ("int8", "bfloat16") if name in types), "float32")

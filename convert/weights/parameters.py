@@ -15,7 +15,7 @@ import numpy as np
 from flax import nnx
 
 from jaxembed.convert.formats.reader import Checkpoint
-from jaxembed.convert.formats.stored import in_order
+from jaxembed.convert.formats.tensors import in_order
 from jaxembed.convert.mapping import rules
 from jaxembed.convert.mapping.registry import Family
 from jaxembed.convert.weights.adapters import Adapted
@@ -197,7 +197,7 @@ def common_type(dtypes: Collection[np.dtype]) -> np.dtype:
 
 def _check_types(checkpoint: Checkpoint, names: Sequence[str], *, whole: bool = False) -> None:
     """Raises `UnsupportedModelError` for weights of whole numbers, whose scale would be needed. whole: they may be of int8."""
-    wrong = sorted({f"{name} ({kind})" for name in names if (kind := checkpoint.dtype(name)).kind in "biu"})
+    wrong = sorted({f"{name} ({dtype})" for name in names if (dtype := checkpoint.dtype(name)).kind in "biu"})
     if wrong and not (whole and all(one.endswith("(int8)") for one in wrong)):
         raise UnsupportedModelError(
             f"{checkpoint.folder} holds weights of whole numbers, without a scale that says what they mean: "

@@ -48,7 +48,7 @@ class Check:
 
     def limit(self, target: Target) -> float:
         """float32 on a CPU; accelerators may compute in bfloat16."""
-        return 1e-5 if target.kind == "cpu" else 2e-2
+        return 1e-5 if target.platform == "cpu" else 2e-2
 
 
 def _dtype() -> Any:
@@ -104,10 +104,10 @@ def _maxsim(choice: Choice) -> jax.Array:
 
 def checks() -> dict[str, Check]:
     """Returns a check for every operation."""
-    kind = jnp.dtype(_dtype()).name
+    dtype = jnp.dtype(_dtype()).name
     return {
-        "attention": Check(AttentionShape(ROW, 256, 4, 2, 64, kind), _attention),
-        "pool": Check(PoolShape(ROW, 256, 128, 256, ("mean",), kind), _pool),
-        "lexical": Check(LexicalShape(ROW, 128, 256, 1000, kind), _lexical),
-        "maxsim": Check(MaxsimShape(2, 32, ROW, 128, 128, kind), _maxsim),
+        "attention": Check(AttentionShape(ROW, 256, 4, 2, 64, dtype), _attention),
+        "pool": Check(PoolShape(ROW, 256, 128, 256, ("mean",), dtype), _pool),
+        "lexical": Check(LexicalShape(ROW, 128, 256, 1000, dtype), _lexical),
+        "maxsim": Check(MaxsimShape(2, 32, ROW, 128, 128, dtype), _maxsim),
     }

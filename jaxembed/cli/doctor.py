@@ -32,7 +32,7 @@ def run(arguments: argparse.Namespace) -> None:
     names = ("jaxembed", "jax", "jaxlib", "flax", "transformers", "tokenizers", "safetensors", "numpy")
     print(f"python      {platform.python_version()} on {platform.machine()}")
     print("packages    " + ", ".join(f"{name} {version(name)}" for name in names))
-    print(f"device      {target.name} ({target.kind}), {jax.device_count()} of it")
+    print(f"device      {target.name} ({target.platform}), {jax.device_count()} of it")
     failed = []
     for operation, check in checks().items():
         choice = choose(operation, target, check.shape)

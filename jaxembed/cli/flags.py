@@ -17,14 +17,14 @@ _LINK = "tcp://"
 class Flag:
     """One flag.
 
-    name: as written, without dashes in front. kind: makes a value of a string; bool makes `--name` and `--no-name`. default:
+    name: as written, without dashes in front. parse: makes a value of a string; bool makes `--name` and `--no-name`. default:
     what holds if neither the command line nor the environment says anything. several: whether it takes a list. metavar,
     choices: as argparse has them. short: another spelling.
     """
 
     name: str
     help: str
-    kind: Callable[[str], Any] = str
+    parse: Callable[[str], Any] = str
     default: Any = None
     several: bool = False
     choices: Sequence[str] | None = None
@@ -46,21 +46,21 @@ class Flag:
         names = [f"--{self.name}", *([self.short] if self.short else [])]
         shown = "" if self.default in (None, ()) else f" (default: {self.default})"
         options: dict[str, Any] = {"dest": self.dest, "default": None, "help": (self.help + shown).replace("%", "%%")}
-        if self.kind is bool:
+        if self.parse is bool:
             parser.add_argument(*names, action=argparse.BooleanOptionalAction, **options)
             return
         if self.several:
             options["nargs"] = "+"
-        parser.add_argument(*names, type=self.kind, choices=self.choices, metavar=self.metavar, **options)
+        parser.add_argument(*names, type=self.parse, choices=self.choices, metavar=self.metavar, **options)
 
     def value(self, text: str) -> Any:
         """Reads the value of the environment variable; lists are separated by commas. Raises `InputError`."""
         try:
-            if self.kind is bool:
+            if self.parse is bool:
                 return _truth(text)
             if self.several:
-                return [self.kind(part.strip()) for part in text.split(",") if part.strip()]
-            value = self.kind(text)
+                return [self.parse(part.strip()) for part in text.split(",") if part.strip()]
+            value = self.parse(text)
         except (ValueError, argparse.ArgumentTypeError) as error:
             raise InputError(f"the environment variable {self.variable} cannot be read: {error}.") from None
         if self.choices is not None and value not in self.choices:
@@ -77,7 +77,7 @@ def read(flags: Sequence[Flag], arguments: argparse.Namespace, environment: Mapp
     for flag in flags:
         value = getattr(arguments, flag.dest)
         text = environment.get(flag.variable, "")
-        if value is None and text and not (flag.kind is int and text.startswith(_LINK)):
+        if value is None and text and not (flag.parse is int and text.startswith(_LINK)):
             value = flag.value(text)
         values[flag.dest] = flag.default if value is None else value
     return values

@@ -62,7 +62,7 @@ def _weights(place: Path, folder: Path) -> tuple[int, str, str]:
     manifest = read_manifest(folder)
     if manifest is not None:
         arrays = manifest.arrays.values()
-        kinds = ", ".join(sorted({array.dtype for array in arrays}))
-        return sum(math.prod(array.shape) for array in arrays), f"{len(arrays)} arrays ({kinds})", NAME
+        types = ", ".join(sorted({array.dtype for array in arrays}))
+        return sum(math.prod(array.shape) for array in arrays), f"{len(arrays)} arrays ({types})", NAME
     weights = Checkpoint(place)
     return sum(math.prod(weights.shape(name)) for name in weights), f"{len(list(weights))} tensors", weights.files[0].name

@@ -95,7 +95,7 @@ LIMITS = [
     Flag("request-timeout-seconds", "the deadline of a request", seconds, 120.0, metavar="S"),
     Flag("body-timeout-seconds", "how long the next part of a body may take", seconds, 10.0, metavar="S"),
     Flag("drain-seconds", "how long open requests are waited for at the end", seconds, 30.0, metavar="S"),
-    Flag("stall-seconds", "a device that is silent for so long counts as dead", seconds, 120.0, metavar="S"),
+    Flag("stall-seconds", "a device that is silent for so long counts as failed", seconds, 120.0, metavar="S"),
 ]
 # vLLM's flags for what this engine does not have. They are taken where they ask for nothing, so that commands written for vLLM
 # run; --help does not list them.

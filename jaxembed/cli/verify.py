@@ -80,11 +80,11 @@ def show(comparison: "Comparison") -> None:
     from jaxembed.convert.tool.verification import DEPARTS, WHOLE
 
     print(f"against    {comparison.against}")
-    print(f"vectors    {comparison.texts} texts, {comparison.kind} weights: {described(comparison.figures)}")
+    print(f"vectors    {comparison.texts} texts, {comparison.precision} weights: {described(comparison.figures)}")
     for name, difference in comparison.layers:
         print(f"           {name:<16} differs by {difference:.1e} of its norm")
     if any(name != WHOLE for name, _ in comparison.layers):
-        first, limit = comparison.first_departure, DEPARTS[comparison.kind]
+        first, limit = comparison.first_departure, DEPARTS[comparison.precision]
         print(f"layers     {f'{first} is the first that departs' if first else 'none departs'} (more than {limit:.0e})")
     comparison.check()
 

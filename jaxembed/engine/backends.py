@@ -16,13 +16,15 @@ from jaxembed.kernels_pallas.attention import attention_shape
 from jaxembed.kernels_pallas.pool import pool_shape
 from jaxembed.layers.run import Run
 from jaxembed.packing.packed import Packed
-from jaxembed.packing.planning import Shape
+from jaxembed.packing.planning import RowShape
 
 
 class Backends:
     """Gives the back ends for any shape of row."""
 
-    def __init__(self, graph: nnx.GraphDef, state: Any, target: Target, shape: Shape, forced: Mapping[str, str | None]) -> None:
+    def __init__(
+        self, graph: nnx.GraphDef, state: Any, target: Target, shape: RowShape, forced: Mapping[str, str | None]
+    ) -> None:
         """Notes what a model asks.
 
         Args:
@@ -37,11 +39,11 @@ class Backends:
         self._target, self._forced = target, forced
         self._asked = _survey(graph, state, shape)
 
-    def __call__(self, shape: Shape) -> Choices:
+    def __call__(self, shape: RowShape) -> Choices:
         """Returns the back ends of the program for `shape`."""
         return Choices(self._choose("attention", shape), self._choose("pool", shape))
 
-    def _choose(self, operation: str, shape: Shape) -> Choice:
+    def _choose(self, operation: str, shape: RowShape) -> Choice:
         """One choice for all layers: a kernel only where every layer's heads meet its requirements."""
         asked = [_at(one, shape) for one in self._asked if one.operation == operation]
         try:
@@ -74,7 +76,7 @@ class Survey(Run):
         return jnp.zeros((s, d * len(modes) if dense is None else dense.w.shape[1]), jnp.float32)
 
 
-def _survey(graph: nnx.GraphDef, state: Any, shape: Shape) -> list[AttentionShape | PoolShape]:
+def _survey(graph: nnx.GraphDef, state: Any, shape: RowShape) -> list[AttentionShape | PoolShape]:
     """Traces the model once over a row of abstract arrays and returns what it asks, each shape once."""
     references = (Choice(OPERATIONS[name].reference, (1, 1), "nothing is computed") for name in ("attention", "pool"))
     survey = Survey(shape.cell, Choices(*references))
@@ -82,7 +84,7 @@ def _survey(graph: nnx.GraphDef, state: Any, shape: Shape) -> list[AttentionShap
     return list(dict.fromkeys(survey.seen))
 
 
-def _at(one: AttentionShape | PoolShape, shape: Shape) -> AttentionShape | PoolShape:
+def _at(one: AttentionShape | PoolShape, shape: RowShape) -> AttentionShape | PoolShape:
     if isinstance(one, PoolShape):
         return replace(one, t=shape.row, longest=shape.cell, texts=shape.texts)
     return replace(one, t=shape.row, longest=shape.cell)

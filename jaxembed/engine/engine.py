@@ -58,7 +58,7 @@ class Engine:
         device = device or jax.devices()[0]
         self.model = model
         self.target = Target(device.platform, device.device_kind)
-        self.table = planning.TABLES[self.target.kind]
+        self.table = planning.TABLES[self.target.platform]
         full = self.table.shape(self.table.row, self.table.cell)
         forced = {"attention": attention, "pool": pool}
         backends = Backends(model.graph, model.state, self.target, full, forced)

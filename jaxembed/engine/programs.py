@@ -18,7 +18,7 @@ from jaxembed.heads.task import Task
 from jaxembed.kernels_pallas import Choices
 from jaxembed.layers.run import Run
 from jaxembed.packing.packed import Packed
-from jaxembed.packing.planning import Shape
+from jaxembed.packing.planning import RowShape
 
 
 class Programs:
@@ -27,12 +27,12 @@ class Programs:
     graph, state: the split `Embedder`; the state's arrays already lie on the device. backends: the back ends for a shape.
     """
 
-    def __init__(self, graph: nnx.GraphDef, state: Any, backends: Callable[[Shape], Choices]) -> None:
+    def __init__(self, graph: nnx.GraphDef, state: Any, backends: Callable[[RowShape], Choices]) -> None:
         leaves, self._tree = jax.tree.flatten(state)
         self._graph, self._leaves, self._backends = graph, tuple(leaves), backends
         # bfloat16 products are exact in the hardware's float32 sums; float32 products must not be rounded to bfloat16 first.
         self._exact = all(leaf.dtype != jnp.bfloat16 for leaf in leaves)
-        self._futures: dict[tuple[Task, Shape], Future[Any]] = {}
+        self._futures: dict[tuple[Task, RowShape], Future[Any]] = {}
         self._lock = threading.Lock()
         self._compiler = ThreadPoolExecutor(1, thread_name_prefix="jaxembed-compile")
 
@@ -41,11 +41,11 @@ class Programs:
         """How many programs have been compiled so far."""
         return sum(future.done() for future in list(self._futures.values()))
 
-    def compile(self, task: Task, shape: Shape) -> None:
+    def compile(self, task: Task, shape: RowShape) -> None:
         """Compiles the program for `shape` unless it is ready, and waits for it."""
         self._start(task, shape).result()
 
-    def pick(self, task: Task, shape: Shape) -> Shape:
+    def pick(self, task: Task, shape: RowShape) -> RowShape:
         """Returns the shape to lay a row out in: its own if that is ready, else the smallest ready one that holds it.
 
         In the second case its own program is compiled in the background; where nothing ready holds it, now.
@@ -60,29 +60,29 @@ class Programs:
         started.result()
         return shape
 
-    def __call__(self, task: Task, shape: Shape, packed: Packed) -> Any:
+    def __call__(self, task: Task, shape: RowShape, packed: Packed) -> Any:
         """Starts the program and returns its output at once, while the device still works on it.
 
         packed: a row of this shape on the host. The output is that of the task, float32.
         """
         return self._futures[task, shape].result()(self._leaves, packed)
 
-    def _start(self, task: Task, shape: Shape) -> Future[Any]:
+    def _start(self, task: Task, shape: RowShape) -> Future[Any]:
         with self._lock:
             if (task, shape) not in self._futures:
                 self._futures[task, shape] = self._compiler.submit(self._compile, task, shape)
             return self._futures[task, shape]
 
-    def _compile(self, task: Task, shape: Shape) -> Any:
+    def _compile(self, task: Task, shape: RowShape) -> Any:
         return self.lowered(task, shape).compile()
 
-    def lowered(self, task: Task, shape: Shape) -> Any:
+    def lowered(self, task: Task, shape: RowShape) -> Any:
         """Returns the program for `shape` as the compiler gets it."""
         weights = tuple(jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=leaf.sharding) for leaf in self._leaves)
         with jax.default_matmul_precision("highest") if self._exact else nullcontext():
             return jax.jit(self._function(task, shape)).lower(weights, Packed.abstract(shape))
 
-    def _function(self, task: Task, shape: Shape) -> Any:
+    def _function(self, task: Task, shape: RowShape) -> Any:
         run = Run(shape.cell, self._backends(shape))
 
         def program(leaves: tuple[jax.Array, ...], packed: Packed) -> Any:

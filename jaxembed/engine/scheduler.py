@@ -54,7 +54,7 @@ class Scheduler:
         deliver: called in the engine thread with jobs that are done; shall see to it that `settle` is called with them.
         max_queue_tokens: more never wait, except for one request that finds nothing before it.
         max_wait_seconds: a request that would wait longer is refused.
-        stall_seconds: a device that is silent for so long counts as dead.
+        stall_seconds: a device that is silent for so long counts as failed.
         probe: a text that the engine must manage after a crash before it is trusted again.
     """
 

@@ -88,11 +88,11 @@ def texts_of(content: Any) -> list[str]:
         raise InputError(f"a message's content must be a string or a list of parts, not {type(content).__name__}.")
     texts = []
     for part in content:
-        kind = part.get("type") if isinstance(part, Mapping) else None
-        text = part if isinstance(part, str) else part.get("text") if kind in ("text", "input_text") else None
+        type_ = part.get("type") if isinstance(part, Mapping) else None
+        text = part if isinstance(part, str) else part.get("text") if type_ in ("text", "input_text") else None
         if not isinstance(text, str):
-            if isinstance(kind, str) and kind not in ("text", "input_text"):
-                raise InputError(f"a part of type {kind!r} cannot be embedded: the model that is served takes text only.")
+            if isinstance(type_, str) and type_ not in ("text", "input_text"):
+                raise InputError(f"a part of type {type_!r} cannot be embedded: the model that is served takes text only.")
             raise InputError("each part of a message's content must be a string or {'type': 'text', 'text': ...}.")
         texts.append(text)
     return texts

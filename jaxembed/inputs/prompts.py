@@ -32,9 +32,9 @@ def read_prompts(prompts: Any) -> list[Prompt]:
 def _is_ids(value: Any) -> bool:
     if isinstance(value, np.ndarray):
         return value.ndim == 1 and np.issubdtype(value.dtype, np.integer)
-    # By kinds, not item by item: a million ids are looked at in some milliseconds.
-    kinds = set(map(type, value)) if isinstance(value, list | tuple) else set()
-    return bool(kinds) and all(issubclass(kind, int | np.integer) and kind is not bool for kind in kinds)
+    # By types, not item by item: a million ids are looked at in some milliseconds.
+    types = set(map(type, value)) if isinstance(value, list | tuple) else set()
+    return bool(types) and all(issubclass(type_, int | np.integer) and type_ is not bool for type_ in types)
 
 
 def _is_id(value: Any) -> bool:

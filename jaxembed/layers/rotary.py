@@ -36,16 +36,16 @@ class Rotary:
 
     @classmethod
     def from_config(
-        cls, config: Mapping[str, Any], width: int, *, theta: float = 10000.0, part: float = 1.0, kind: str | None = None
+        cls, config: Mapping[str, Any], width: int, *, theta: float = 10000.0, part: float = 1.0, layer_type: str | None = None
     ) -> "Rotary":
         """Reads `rope_parameters` (transformers 5) or `rope_theta` with `rope_scaling` (before it).
 
-        width: of a head. theta, part: the family's default base, and the default share of a head that turns. kind: the kind
-        of layer, where each has parameters of its own. Raises `UnsupportedModelError` naming an unknown scaling.
+        width: of a head. theta, part: the family's default base, and the default share of a head that turns. layer_type: where
+        each type of layer has parameters of its own. Raises `UnsupportedModelError` naming an unknown scaling.
         """
         numbers = dict(config.get("rope_parameters") or config.get("rope_scaling") or {})
-        if kind is not None:
-            numbers = dict(numbers.get(kind) or {})
+        if layer_type is not None:
+            numbers = dict(numbers.get(layer_type) or {})
         theta = float(numbers.pop("rope_theta", None) or config.get("rope_theta") or theta)
         part = numbers.pop("partial_rotary_factor", None) or config.get("partial_rotary_factor") or part
         if not 0 < part <= 1 or (width % 2 and part == 1):

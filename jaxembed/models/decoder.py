@@ -21,7 +21,7 @@ from jaxembed.packing.packed import Packed
 
 
 @dataclass(frozen=True)
-class Kind:
+class LayerType:
     """What differs between the layers of one decoder.
 
     back, ahead: how many tokens before and after itself a token sees, None for all of its text. rotary: None for a layer
@@ -37,8 +37,8 @@ class Kind:
 class DecoderConfig(BackboneConfig):
     """The sizes of a decoder and what its layers have.
 
-    kinds: one for each layer. qk_norm: norms on queries and keys, over each "head" or over "all" heads together. norm: "one"
-    is an RMS norm whose scale is stored less one. before, after: whether attention and MLP have a norm before and after
+    layer_types: one for each layer. qk_norm: norms on queries and keys, over each "head" or over "all" heads together. norm:
+    "one" is an RMS norm whose scale is stored less one. before, after: whether attention and MLP have a norm before and after
     them. scale: of attention scores. embedding_scale: on word vectors. residual_scale: on what each part adds. outputs: width
     of a linear layer behind the last norm, 0 for none. adapter: the folder of what is merged into the weights, "" for none.
     """
@@ -51,7 +51,7 @@ class DecoderConfig(BackboneConfig):
     epsilon: float
     longest: int
     causal: bool
-    kinds: tuple[Kind, ...]
+    layer_types: tuple[LayerType, ...]
     scale: float
     qkv_bias: bool = False
     out_bias: bool = False
@@ -101,9 +101,9 @@ class Layer(nnx.Module):
         self.mlp_end = _norm(config, d) if config.after else None
         self.config = config
 
-    def __call__(self, x: Float[Array, "t d"], run: Run, kind: tuple[Spans, tuple[Array, Array]]) -> Float[Array, "t d"]:
+    def __call__(self, x: Float[Array, "t d"], run: Run, layer_type: tuple[Spans, tuple[Array, Array]]) -> Float[Array, "t d"]:
         share = self.config.residual_scale
-        seen = _through(self.attention_end, self.attend(_through(self.attention_norm, x), run, *kind))
+        seen = _through(self.attention_end, self.attend(_through(self.attention_norm, x), run, *layer_type))
         x += seen if share == 1.0 else seen * share
         added = _through(self.mlp_end, self.mlp(_through(self.mlp_norm, x)))
         return x + (added if share == 1.0 else added * share)
@@ -146,21 +146,23 @@ class Decoder(nnx.Module):
         if config.embedding_scale != 1.0:
             # Gemma rounds the scale to the type of the weights first: 55.4 becomes 55.5 in bfloat16.
             x *= jnp.asarray(config.embedding_scale, x.dtype)
-        kinds = list(dict.fromkeys(config.kinds))
-        options = tuple((self._spans(packed, kind), self._angles(packed, kind)) for kind in kinds)
-        which = tuple(kinds.index(kind) for kind in config.kinds)
+        layer_types = list(dict.fromkeys(config.layer_types))
+        options = tuple((self._spans(packed, layer_type), self._angles(packed, layer_type)) for layer_type in layer_types)
+        which = tuple(layer_types.index(layer_type) for layer_type in config.layer_types)
         x = self.norm(run.layers(self.layers, x, options=options, choose=which))
         return x if self.linear is None else self.linear(x)
 
-    def _spans(self, packed: Packed, kind: Kind) -> Spans:
+    def _spans(self, packed: Packed, layer_type: LayerType) -> Spans:
         spans, t = packed.spans(causal=self.config.causal), packed.tokens.shape[0]
-        if kind.back is None and kind.ahead is None:
+        if layer_type.back is None and layer_type.ahead is None:
             return spans
-        return spans.within(t if kind.back is None else kind.back, t if kind.ahead is None else kind.ahead)
+        return spans.within(
+            t if layer_type.back is None else layer_type.back, t if layer_type.ahead is None else layer_type.ahead
+        )
 
-    def _angles(self, packed: Packed, kind: Kind) -> tuple[Array, Array]:
-        if kind.rotary is not None:
-            return kind.rotary.tables(packed.positions(), packed.lengths_of_tokens())
-        widths = {one.rotary.width for one in self.config.kinds if one.rotary is not None} or {self.config.head_width}
+    def _angles(self, packed: Packed, layer_type: LayerType) -> tuple[Array, Array]:
+        if layer_type.rotary is not None:
+            return layer_type.rotary.tables(packed.positions(), packed.lengths_of_tokens())
+        widths = {one.rotary.width for one in self.config.layer_types if one.rotary is not None} or {self.config.head_width}
         still = jnp.zeros((packed.tokens.shape[0], max(widths) // 2))
         return jnp.cos(still), jnp.sin(still)

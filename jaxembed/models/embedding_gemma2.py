@@ -20,7 +20,7 @@ from jaxembed.packing.packed import Packed
 
 
 @dataclass(frozen=True)
-class LayerKind:
+class LayerType:
     """What sliding and full layers have of their own. reach: tokens seen to either side, None for all of the text."""
 
     key_heads: int
@@ -43,8 +43,8 @@ class EmbeddingGemma2Config(BackboneConfig):
     epsilon: float
     longest: int
     period: int
-    sliding: LayerKind
-    full: LayerKind
+    sliding: LayerType
+    full: LayerType
     signal_width: int
     outputs: int
 
@@ -57,12 +57,12 @@ class EmbeddingGemma2Config(BackboneConfig):
 class Layer(nnx.Module):
     """Attention, an MLP and the signal, each between two norms or behind one and added to its input."""
 
-    def __init__(self, config: EmbeddingGemma2Config, kind: LayerKind) -> None:
-        d, h, f = config.width, kind.head_width, config.mlp_width
+    def __init__(self, config: EmbeddingGemma2Config, layer_type: LayerType) -> None:
+        d, h, f = config.width, layer_type.head_width, config.mlp_width
         self.attention_norm, self.attention_end = (RMSNorm(d, epsilon=config.epsilon, wide=True) for _ in range(2))
         self.q = Heads(d, config.heads, h, bias=False)
-        self.k = Heads(d, kind.key_heads, h, bias=False)
-        self.v = Heads(d, kind.key_heads, h, bias=False)
+        self.k = Heads(d, layer_type.key_heads, h, bias=False)
+        self.v = Heads(d, layer_type.key_heads, h, bias=False)
         self.q_norm, self.k_norm = (RMSNorm(h, epsilon=config.epsilon, wide=True) for _ in range(2))
         self.out = Merge(d, config.heads, h, bias=False)
         self.mlp_norm, self.mlp_end = (RMSNorm(d, epsilon=config.epsilon, wide=True) for _ in range(2))
@@ -145,7 +145,7 @@ class EmbeddingGemma2(nnx.Module):
         x = run.layers(self.groups, x, near, far, options=each, choose=range(count))
         return self.linear(self.norm(x))
 
-    def _seen(self, packed: Packed, kind: LayerKind) -> tuple[Spans, tuple[Array, Array]]:
+    def _seen(self, packed: Packed, layer_type: LayerType) -> tuple[Spans, tuple[Array, Array]]:
         spans = packed.spans(causal=False)
-        spans = spans if kind.reach is None else spans.within(kind.reach, kind.reach)
-        return spans, kind.rotary.tables(packed.positions(), packed.lengths_of_tokens())
+        spans = spans if layer_type.reach is None else spans.within(layer_type.reach, layer_type.reach)
+        return spans, layer_type.rotary.tables(packed.positions(), packed.lengths_of_tokens())

@@ -60,8 +60,8 @@ class Layer(nnx.Module):
         self.down = Linear(config.mlp_width, d, bias=config.mlp_bias)
         self.activation = config.activation
 
-    def __call__(self, x: Float[Array, "t d"], run: Run, kind: tuple[Spans, tuple[Array, Array]]) -> Float[Array, "t d"]:
-        spans, angles = kind
+    def __call__(self, x: Float[Array, "t d"], run: Run, option: tuple[Spans, tuple[Array, Array]]) -> Float[Array, "t d"]:
+        spans, angles = option
         y = x if self.attention_norm is None else self.attention_norm(x)
         q, k, v = rotate(self.q(y), *angles), rotate(self.k(y), *angles), self.v(y)
         x += self.out(run.attention(q, k, v, spans, scale=q.shape[-1] ** -0.5))
@@ -84,11 +84,11 @@ class ModernBert(nnx.Module):
         """Returns the normalized last hidden state of every token."""
         config, everything = self.config, packed.spans(causal=False)
         places = packed.positions(), packed.lengths_of_tokens()
-        kinds = (
+        options = (
             (everything, config.full.tables(*places)),
             (everything.within(config.reach, config.reach), config.local.tables(*places)),
         )
         which = tuple(int(slides) for slides in config.sliding)
         x = self.word_norm(self.words[...][packed.tokens])
-        x = self.first(x, run, kinds[which[0]])
-        return self.norm(run.layers(self.layers, x, options=kinds, choose=which[1:]))
+        x = self.first(x, run, options[which[0]])
+        return self.norm(run.layers(self.layers, x, options=options, choose=which[1:]))

@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Array, Int
 
 from jaxembed.kernels_pallas import Spans
-from jaxembed.packing.planning import Row, Shape
+from jaxembed.packing.planning import Row, RowShape
 from jaxembed.packing.text import Options, Text
 
 jax.tree_util.register_dataclass(Options, data_fields=[one.name for one in fields(Options)], meta_fields=[])
@@ -40,7 +40,7 @@ class Packed:
     types: Int[Any, " t"] | None = field(default=None, metadata=per_token(lambda text: text.types))
 
     @classmethod
-    def host(cls, row: Row, texts: Sequence[Text], shape: Shape) -> "Packed":
+    def host(cls, row: Row, texts: Sequence[Text], shape: RowShape) -> "Packed":
         """Returns a planned row as numpy arrays, laid out in `shape`, which may be larger than planned.
 
         Args:
@@ -63,7 +63,7 @@ class Packed:
         return cls(starts=starts, lengths=lengths, options=Options.arrays(own, shape.texts), **found)
 
     @classmethod
-    def abstract(cls, shape: Shape) -> "Packed":
+    def abstract(cls, shape: RowShape) -> "Packed":
         """Returns a row of this shape without values, for the compiler."""
         row = cls.host(Row(shape, (), (), 0), [], shape)
         made: Packed = jax.tree.map(lambda array: jax.ShapeDtypeStruct(array.shape, array.dtype), row)

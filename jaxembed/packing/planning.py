@@ -10,14 +10,14 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 
-class Shape(NamedTuple):
+class RowShape(NamedTuple):
     """The static sizes of a row, all that a program depends on: its tokens, its cell, and its slots for texts."""
 
     row: int
     cell: int
     texts: int
 
-    def holds(self, other: "Shape") -> bool:
+    def holds(self, other: "RowShape") -> bool:
         """Whether a row planned for `other` can be laid out in this shape instead: cells stay aligned."""
         return self.row >= other.row and self.cell >= other.cell and self.texts >= other.texts
 
@@ -41,11 +41,11 @@ class Table:
     cell: int
     tokens_per_text: int
 
-    def shape(self, row: int, cell: int) -> Shape:
+    def shape(self, row: int, cell: int) -> RowShape:
         """Returns the shape of a row of `row` tokens."""
-        return Shape(row, cell, max(1, row // self.tokens_per_text))
+        return RowShape(row, cell, max(1, row // self.tokens_per_text))
 
-    def shapes(self, longest: int) -> list[Shape]:
+    def shapes(self, longest: int) -> list[RowShape]:
         """Returns every shape that texts of up to `longest` tokens can need, smallest first."""
         largest = max(ceiling(longest), self.cell)
         small = [(row, row) for row in _powers(self.smallest, self.row // 2)]
@@ -67,7 +67,7 @@ TABLES = {
 class Row:
     """One planned row: its shape, and for each text in it (by its index in the plan) the token at which it begins."""
 
-    shape: Shape
+    shape: RowShape
     texts: tuple[int, ...]
     starts: tuple[int, ...]
     tokens: int
@@ -157,7 +157,7 @@ def _last_row(cells: Sequence[_Cell], lengths: Sequence[int], table: Table) -> R
     return _laid(table.shape(row, row), cells, begins, lengths)
 
 
-def _laid(shape: Shape, cells: Sequence[_Cell], begins: Sequence[int], lengths: Sequence[int]) -> Row:
+def _laid(shape: RowShape, cells: Sequence[_Cell], begins: Sequence[int], lengths: Sequence[int]) -> Row:
     texts, starts = list[int](), list[int]()
     for cell, begin in zip(cells, begins, strict=True):
         for index in cell.texts:

@@ -121,7 +121,7 @@ class SentenceTransformer:
     @property
     def device(self) -> str:
         """The kind of device that the model runs on."""
-        return self.engine.target.kind
+        return self.engine.target.platform
 
     @functools.cached_property
     def tokenizer(self) -> Any:

@@ -323,8 +323,8 @@ def _older_truncation(params: Sequence[PoolingParams]) -> dict[str, int | None]:
     return {} if asked == {None} else {"truncate_prompt_tokens": asked.pop()}
 
 
-def _id(kind: str) -> str:
-    return f"{kind}-{uuid.uuid4().hex}"
+def _id(prefix: str) -> str:
+    return f"{prefix}-{uuid.uuid4().hex}"
 
 
 def _side(data: Any, name: str) -> list[Prompt]:

@@ -52,8 +52,8 @@ def attention_shape(
     """Returns what `attention` is asked by these arguments, to choose a back end by."""
     t, n, h = q.shape
     reach = bias.reach if isinstance(bias, RelativeBias) else 0
-    kind = {Alibi: "alibi", RelativeBias: "relative"}.get(type(bias))
-    return AttentionShape(t, longest, n, k.shape[1], h, q.dtype.name, kind, reach)
+    rule = {Alibi: "alibi", RelativeBias: "relative"}.get(type(bias))
+    return AttentionShape(t, longest, n, k.shape[1], h, q.dtype.name, rule, reach)
 
 
 def _mosaic_gpu() -> Backend[AttentionShape]:

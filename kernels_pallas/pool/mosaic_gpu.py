@@ -39,7 +39,7 @@ def mosaic_gpu(
     (mode,) = modes
     d, s = hidden.shape[1], starts.shape[0]
     dims = jnp.full_like(starts, d) if dims is None else dims
-    wishes = jnp.zeros_like(starts) if normalize is None else normalize.astype(jnp.int32)
+    normalized = jnp.zeros_like(starts) if normalize is None else normalize.astype(jnp.int32)
     kernel = plgpu.kernel(
         partial(_kernel, mode=mode),
         out_type=jax.ShapeDtypeStruct((s, d), jnp.float32),
@@ -51,7 +51,7 @@ def mosaic_gpu(
         compiler_params=plgpu.CompilerParams(lowering_semantics=plgpu.LoweringSemantics.Warpgroup),
         kernel_name="packed_pool",
     )
-    out: Array = kernel(hidden, starts, starts + skip, starts + lengths, dims, wishes)
+    out: Array = kernel(hidden, starts, starts + skip, starts + lengths, dims, normalized)
     return out
 
 
@@ -66,7 +66,7 @@ def unmet(shape: PoolShape, tiles: Tiles) -> list[str]:
 MOSAIC_GPU = Backend("mosaic_gpu", "gpu", mosaic_gpu, unmet)
 
 
-def _kernel(hidden, starts, firsts, ends, dims, wishes, out, parts, together, *, mode):
+def _kernel(hidden, starts, firsts, ends, dims, normalized, out, parts, together, *, mode):
     text, me = jax.lax.axis_index("text"), jax.lax.axis_index("warpgroup")
     start, first, end = starts[text], firsts[text], ends[text]
     count = jnp.maximum(end - first, 0)
@@ -103,11 +103,11 @@ def _kernel(hidden, starts, firsts, ends, dims, wishes, out, parts, together, *,
         x = _load(parts.at[0])
         for other in range(1, WARPGROUPS):
             x = combine(x, _load(parts.at[other]))
-        x = _finished(x, count, first - start, end - start, dims[text], wishes[text], mode)
+        x = _finished(x, count, first - start, end - start, dims[text], normalized[text], mode)
         out[text] = x
 
 
-def _finished(x, count, near, far, dims, wish, mode):
+def _finished(x, count, near, far, dims, normalized, mode):
     n = count.astype(jnp.float32)
     if mode == "weightedmean":
         near, far = near.astype(jnp.float32), far.astype(jnp.float32)
@@ -120,7 +120,7 @@ def _finished(x, count, near, far, dims, wish, mode):
         x = _where(count > 0, x, 0.0)
     x = jnp.where(plgpu.broadcasted_iota(jnp.int32, x.shape, 0, layout=_strided(x.shape[0])) < dims, x, 0.0)
     length = jnp.maximum(jnp.sqrt(jnp.sum(x * x)), 1e-12)
-    return x / jnp.where(wish == 1, length, 1.0)
+    return x / jnp.where(normalized == 1, length, 1.0)
 
 
 def _where(fact, x, other):

@@ -141,10 +141,10 @@ def _add(sums, hidden, known, begin, mode):
         counts = jnp.where(counts, place - start + 1, 0)
     # Zeros and ones are exact in bfloat16, so the product with bfloat16 is one pass; anything else must not be rounded to it.
     exact = hidden.dtype == jnp.bfloat16 and mode != "weightedmean"
-    kind = jnp.bfloat16 if exact else jnp.float32
+    dtype = jnp.bfloat16 if exact else jnp.float32
     sums[...] += jnp.dot(
-        counts.astype(jnp.float32).astype(kind),
-        hidden[...].astype(kind),
+        counts.astype(jnp.float32).astype(dtype),
+        hidden[...].astype(dtype),
         precision=None if exact else jax.lax.Precision.HIGHEST,
         preferred_element_type=jnp.float32,
     )

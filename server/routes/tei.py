@@ -146,7 +146,7 @@ def _truncation(body: EmbedRequest | SimilarityParameters) -> dict[str, Any]:
 def _headers(service: Service, answer: Answer, characters: int, seconds: float) -> dict[str, str]:
     """TEI's headers, as far as they can be known. Times are milliseconds."""
     return {
-        "x-compute-type": service.llm.engine.target.kind,
+        "x-compute-type": service.llm.engine.target.platform,
         "x-compute-characters": str(characters),
         "x-compute-tokens": str(answer.tokens),
         "x-total-time": str(round(seconds * 1000)),

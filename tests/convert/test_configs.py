@@ -47,7 +47,7 @@ def vector(folder, **options) -> np.ndarray:
 
 def test_a_base_that_is_left_out_is_that_of_its_family():
     smol = read(golden("smollm3", rope_parameters=GONE, rope_theta=GONE))
-    assert {kind.rotary.theta for kind in smol.kinds if kind.rotary} == {2_000_000.0}
+    assert {layer.rotary.theta for layer in smol.layer_types if layer.rotary} == {2_000_000.0}
     assert read(golden("jina3-native", rope_parameters=GONE)).rotary.theta == 20_000.0
     assert read(golden("jina3", rotary_emb_base=GONE)).rotary.theta == 10_000.0
     modern = read(golden("modernbert-public", local_rope_theta=GONE))
@@ -56,12 +56,13 @@ def test_a_base_that_is_left_out_is_that_of_its_family():
 
 
 def test_a_window_that_is_left_out_is_4096_and_a_window_of_null_is_none():
-    assert {kind.back for kind in read(golden("mistral", sliding_window=GONE)).kinds} == {4095}
-    assert {kind.back for kind in read(golden("mistral", sliding_window=None)).kinds} == {None}
+    assert {layer.back for layer in read(golden("mistral", sliding_window=GONE)).layer_types} == {4095}
+    assert {layer.back for layer in read(golden("mistral", sliding_window=None)).layer_types} == {None}
     slides = {"sliding_window": GONE, "layer_types": GONE, "use_sliding_window": True, "num_hidden_layers": 30}
-    assert [kind.back for kind in read(golden("qwen2", max_window_layers=GONE, **slides)).kinds] == [None] * 28 + [4095] * 2
-    smol = golden("smollm3", layer_types=GONE, use_sliding_window=True, sliding_window=9)
-    assert [kind.back for kind in read(smol).kinds] == [8 if kind.rotary is None else None for kind in read(smol).kinds]
+    layers = read(golden("qwen2", max_window_layers=GONE, **slides)).layer_types
+    assert [layer.back for layer in layers] == [None] * 28 + [4095] * 2
+    layers = read(golden("smollm3", layer_types=GONE, use_sliding_window=True, sliding_window=9)).layer_types
+    assert [layer.back for layer in layers] == [8 if layer.rotary is None else None for layer in layers]
 
 
 def test_modernbert_turns_whatever_position_embedding_type_says(checkpoint):

@@ -20,7 +20,7 @@ from jaxembed.cli import main
 from jaxembed.convert.checkpoint.loading import load
 from jaxembed.convert.orbax import store
 from jaxembed.convert.orbax.manifest import ARRAYS, read_manifest
-from jaxembed.convert.tool import placing
+from jaxembed.convert.tool import new_folder
 from jaxembed.convert.tool.conversion import convert
 from jaxembed.convert.tool.export import export
 from jaxembed.convert.tool.parity import figures
@@ -412,7 +412,7 @@ def test_a_place_that_cannot_be_written_is_one_sentence(checkpoint, tmp_path, ca
     assert main(["convert", folder, str(tmp_path / "out")]) == 0
     assert main(["convert", str(tmp_path / "out"), str(tmp_path / "twice")]) == 2
     assert "is converted already" in capsys.readouterr().err
-    monkeypatch.setattr(placing.shutil, "disk_usage", lambda path: type("Usage", (), {"free": 10})())
+    monkeypatch.setattr(new_folder.shutil, "disk_usage", lambda path: type("Usage", (), {"free": 10})())
     assert main(["convert", folder, str(tmp_path / "full")]) == 2
     assert "GB free, and the arrays need" in capsys.readouterr().err
 

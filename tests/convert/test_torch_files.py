@@ -16,7 +16,7 @@ from safetensors.numpy import load_file
 
 from jaxembed import LLM
 from jaxembed.convert.formats.reader import Checkpoint
-from jaxembed.convert.formats.stored import in_order
+from jaxembed.convert.formats.tensors import in_order
 from jaxembed.convert.formats.torch_files import torch_tensors
 from jaxembed.errors import CheckpointError, UnsupportedModelError
 

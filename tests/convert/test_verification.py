@@ -104,11 +104,11 @@ def test_a_source_is_known_by_all_its_files(converted, tmp_path):
 def test_rounded_weights_are_held_to_what_rounding_explains(converted, tmp_path):
     convert(str(tmp_path / "pipeline-dense"), tmp_path / "int8", dtype="int8")
     comparison = against_record(load_engine(str(tmp_path / "int8")), read_manifest(tmp_path / "int8"))
-    assert comparison.kind == "int8"
+    assert comparison.precision == "int8"
     assert 0.98 < comparison.figures["cosine_min"] < 0.999999
     comparison.check()
     with pytest.raises(ParityError, match="float32 weights keep"):
-        replace(comparison, kind="float32").check()
+        replace(comparison, precision="float32").check()
 
 
 @pytest.mark.parametrize(("name", "dtype"), [("backbone-bert", "bfloat16"), ("static-model2vec", "int8")])
@@ -117,7 +117,7 @@ def test_what_was_rounded_to_bfloat16_is_held_to_that_in_float32_too(checkpoint,
     assert main(["convert", str(folder), str(out), "--dtype", dtype, "--verify"]) == 0
     assert main(["verify", str(out)]) == 0
     comparison = against_record(load_engine(str(out), dtype="float32"), read_manifest(out))
-    assert comparison.kind == "bfloat16"
+    assert comparison.precision == "bfloat16"
 
 
 def test_vectors_of_another_width_are_no_vectors_of_this_model(converted):

@@ -10,7 +10,7 @@ import orbax.checkpoint as ocp
 import pytest
 
 from jaxembed.convert.checkpoint.loading import describe
-from jaxembed.convert.formats.stored import PAGE, empty
+from jaxembed.convert.formats.tensors import PAGE, empty
 from jaxembed.convert.orbax import store, writing
 from jaxembed.convert.orbax.writing import Outline, Writer, digest_of, digest_of_piece
 from jaxembed.convert.tool.streamed import ReadAhead, streamed_vectors

@@ -11,13 +11,13 @@ from jaxembed.engine.backends import Backends, Survey
 from jaxembed.engine.engine import Engine
 from jaxembed.errors import BackendError
 from jaxembed.kernels_pallas import OPERATIONS, AttentionShape, Choice, Choices, Spans, Target
-from jaxembed.packing.planning import TABLES, Shape
+from jaxembed.packing.planning import TABLES, RowShape
 
 V5E, H200 = Target("tpu", "TPU v5 lite"), Target("gpu", "NVIDIA H200")
 
 
 def chooser(model, target, **forced):
-    table = TABLES[target.kind]
+    table = TABLES[target.platform]
     return Backends(model.graph, model.state, target, table.shape(table.row, table.cell), forced)
 
 
@@ -33,7 +33,7 @@ def in_bfloat16(checkpoint, heads):
 def test_a_model_in_bfloat16_runs_in_kernels_where_there_is_hardware_for_them(checkpoint):
     model = in_bfloat16(checkpoint, heads=2)
     for target, kernel in ((V5E, "mosaic_tpu"), (H200, "mosaic_gpu")):
-        choices = chooser(model, target)(Shape(1024, 256, 128))
+        choices = chooser(model, target)(RowShape(1024, 256, 128))
         assert choices.attention.backend.name == kernel
         assert target.name in choices.attention.reason
         assert choices.pool.backend.name == "xla"
@@ -43,14 +43,14 @@ def test_a_model_in_bfloat16_runs_in_kernels_where_there_is_hardware_for_them(ch
 def test_tiles_depend_on_the_shape_of_the_row(checkpoint):
     model = in_bfloat16(checkpoint, heads=1)
     choose = chooser(model, H200)
-    assert choose(Shape(8192, 128, 1024)).attention.tiles == (128, 64)
-    assert choose(Shape(8192, 1024, 1024)).attention.tiles == (128, 128)
-    assert chooser(model, V5E)(Shape(256, 256, 32)).attention.tiles == (256, 256)
+    assert choose(RowShape(8192, 128, 1024)).attention.tiles == (128, 64)
+    assert choose(RowShape(8192, 1024, 1024)).attention.tiles == (128, 128)
+    assert chooser(model, V5E)(RowShape(256, 256, 32)).attention.tiles == (256, 256)
 
 
 def test_float32_falls_back_on_a_gpu_and_says_why(llm):
     model = llm.engine.model
-    choices = chooser(model, H200)(Shape(8192, 128, 1024))
+    choices = chooser(model, H200)(RowShape(8192, 128, 1024))
     assert choices.attention.backend.name == "banded"
     assert "float32 is not one of the types" in choices.attention.reason
     assert choices.pool.backend.name == "mosaic_gpu"
@@ -62,7 +62,7 @@ def test_a_forced_back_end_that_cannot_serve_is_an_error_that_says_why(llm):
     with pytest.raises(BackendError, match="pool has no back end 'fast'"):
         Engine(llm.engine.model, pool="fast")
     with pytest.raises(BackendError, match="float32 is not one of the types"):
-        chooser(llm.engine.model, H200, attention="mosaic_gpu")(Shape(8192, 128, 1024))
+        chooser(llm.engine.model, H200, attention="mosaic_gpu")(RowShape(8192, 128, 1024))
 
 
 def test_asking_a_model_costs_no_more_than_a_second(llm):

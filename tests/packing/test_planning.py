@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from jaxembed.packing.packed import Packed
-from jaxembed.packing.planning import TABLES, Shape, Table, ceiling, plan
+from jaxembed.packing.planning import TABLES, RowShape, Table, ceiling, plan
 from jaxembed.packing.text import ALL_DIMENSIONS, Options, Text
 
 LENGTHS = st.lists(st.integers(1, 700), max_size=300)
@@ -64,9 +64,9 @@ def test_no_texts_give_no_rows():
 
 
 def test_a_shape_holds_only_what_stays_aligned_in_it():
-    assert Shape(512, 64, 128).holds(Shape(512, 32, 128))
-    assert not Shape(512, 64, 128).holds(Shape(512, 128, 128))
-    assert not Shape(256, 256, 64).holds(Shape(512, 32, 128))
+    assert RowShape(512, 64, 128).holds(RowShape(512, 32, 128))
+    assert not RowShape(512, 64, 128).holds(RowShape(512, 128, 128))
+    assert not RowShape(256, 256, 64).holds(RowShape(512, 32, 128))
 
 
 def test_arrays_say_what_each_text_asked_for_also_in_a_larger_shape():

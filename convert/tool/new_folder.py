@@ -36,7 +36,7 @@ def check_target(out: Path) -> None:
 
 
 @contextmanager
-def beside(out: Path) -> Iterator[Path]:
+def new_folder(out: Path) -> Iterator[Path]:
     """Gives a new folder beside `out` that is renamed to it at the end, or removed if that is not reached.
 
     What a killed run has left there is removed first. Raises `InputError` for a run that still goes on, for anything else

@@ -21,7 +21,7 @@ DTYPES: Mapping[str, np.dtype] = {
 
 
 @dataclass(frozen=True)
-class Stored:
+class StoredTensor:
     """One tensor in a file.
 
     offset: of its first element, in bytes. strides: in elements, None where the elements lie in order without gaps.

@@ -14,7 +14,7 @@ from jaxembed.cli import main
 from jaxembed.convert.tool import conversion
 from jaxembed.convert.tool.conversion import convert
 from jaxembed.convert.tool.export import export
-from jaxembed.convert.tool.placing import beside, check_target
+from jaxembed.convert.tool.new_folder import check_target, new_folder
 from jaxembed.convert.tool.small_files import small_files
 from jaxembed.errors import CheckpointError, InputError
 
@@ -42,7 +42,7 @@ def test_what_is_not_ours_is_never_emptied(kind, tmp_path):
     if precious != partial or kind == "a folder":
         precious.mkdir(exist_ok=True)
         (precious / "precious").touch()
-    with pytest.raises(InputError, match="is not what a run of jaxembed has left"), beside(tmp_path / "out"):
+    with pytest.raises(InputError, match="is not what a run of jaxembed has left"), new_folder(tmp_path / "out"):
         pass
     assert (precious / "precious").exists()
     assert os.path.lexists(partial)
@@ -52,7 +52,7 @@ def test_what_is_not_ours_is_never_emptied(kind, tmp_path):
 def test_what_a_killed_run_has_left_is_emptied_without_following_its_links(tmp_path):
     (tmp_path / "theirs").mkdir()
     (tmp_path / "theirs" / "precious").touch()
-    context = beside(tmp_path / "out")
+    context = new_folder(tmp_path / "out")
     folder = context.__enter__()
     (folder / "arrays").mkdir()
     (folder / "arrays" / "half").touch()
@@ -62,7 +62,7 @@ def test_what_a_killed_run_has_left_is_emptied_without_following_its_links(tmp_p
     with pytest.raises(InputError):
         context.__exit__(None, None, None)
     left.rename(folder)
-    with beside(tmp_path / "out") as again:
+    with new_folder(tmp_path / "out") as again:
         assert again == folder
         assert [path.name for path in again.iterdir()] == [".jaxembed-partial"]
         (again / "made").touch()
@@ -71,19 +71,19 @@ def test_what_a_killed_run_has_left_is_emptied_without_following_its_links(tmp_p
 
 
 def test_two_runs_for_one_place_do_not_mix(tmp_path):
-    with beside(tmp_path / "out"):
-        with pytest.raises(InputError, match="another run is writing"), beside(tmp_path / "out"):
+    with new_folder(tmp_path / "out"):
+        with pytest.raises(InputError, match="another run is writing"), new_folder(tmp_path / "out"):
             pass
         assert (tmp_path / ".out.partial").exists()
     assert (tmp_path / "out").is_dir()
 
 
 def test_an_error_is_blamed_on_the_file_that_it_is_of(tmp_path):
-    with pytest.raises(CheckpointError, match=r"gone/file cannot be read: No such file"), beside(tmp_path / "out"):
+    with pytest.raises(CheckpointError, match=r"gone/file cannot be read: No such file"), new_folder(tmp_path / "out"):
         (tmp_path / "gone" / "file").read_bytes()
-    with pytest.raises(InputError, match=r"out cannot be written: No such file"), beside(tmp_path / "out") as folder:
+    with pytest.raises(InputError, match=r"out cannot be written: No such file"), new_folder(tmp_path / "out") as folder:
         (folder / "gone" / "file").write_bytes(b"")
-    with pytest.raises(InputError, match=r"out cannot be written: No space left"), beside(tmp_path / "out"):
+    with pytest.raises(InputError, match=r"out cannot be written: No space left"), new_folder(tmp_path / "out"):
         raise OSError(28, "No space left on device")
     assert not list(tmp_path.iterdir())
 
