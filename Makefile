@@ -1,5 +1,5 @@
 # Each target does its own set-up on a bare machine; a second run starts at once.
-.PHONY: demo test check parity clients abuse aot goldens table bench bench-server clean
+.PHONY: demo test check parity clients abuse aot goldens table docs bench bench-server clean
 
 demo: ## real embeddings of real text from a real model
 	@scripts/setup.sh product
@@ -8,11 +8,12 @@ demo: ## real embeddings of real text from a real model
 test: check ## everything that runs without the reference libraries
 	@.venv/bin/python -m pytest -n 2
 
-check: ## style and types
+check: ## style, types and spelling
 	@scripts/setup.sh product
 	@.venv/bin/ruff check .
 	@.venv/bin/ruff format --check .
 	@.venv/bin/mypy
+	@.venv/bin/typos
 
 parity: ## against the real libraries, in an environment of their own
 	@scripts/setup.sh product
@@ -34,6 +35,10 @@ table: ## measures every family anew and draws the table of docs/models.md
 	@JAXEMBED_RECORD=1 .venv/bin/python -m pytest -m parity tests/parity/test_families.py
 	@.venv/bin/python tests/support/reference/table.py
 
+docs: ## the documentation site, into site/, with every link and every name of the API looked up
+	@scripts/setup.sh docs
+	@NO_MKDOCS_2_WARNING=1 .venv-docs/bin/python -m mkdocs build --strict --quiet
+
 clients: ## the real client libraries, unmodified, against a running server
 	@scripts/setup.sh product
 	@scripts/setup.sh clients
@@ -54,4 +59,4 @@ bench-server: ## what HTTP costs, and what the server can do alone
 	@.venv/bin/python benchmarks/server.py
 
 clean: ## removes all environments and all caches
-	rm -rf .venv .venv-*/ build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf .venv .venv-*/ build dist site *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis

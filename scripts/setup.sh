@@ -5,6 +5,7 @@
 #   scripts/setup.sh clients     .venv-clients: the client libraries that people use, as they pin each other
 #   scripts/setup.sh clients-new .venv-clients-new: the newest cohere, and schemathesis
 #   scripts/setup.sh aot         .venv-aot: the product with the compilers for TPUs and NVIDIA GPUs, for hardware that is absent
+#   scripts/setup.sh docs        .venv-docs: what builds the documentation site
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -73,8 +74,14 @@ clients-new)
     install() {
         quietly "$folder/bin/pip" install 'openai>=3' 'cohere>=7' 'schemathesis>=4' numpy
     } ;;
+docs)
+    folder=.venv-docs versions=(3.12 3.13) inputs=(scripts/setup.sh)
+    install() {
+        # The reference is read from the sources, and drawing the command line's own help takes numpy.
+        quietly "$folder/bin/python" -m pip install 'mkdocs==1.6.*' 'mkdocs-material==9.*' 'mkdocstrings[python]==1.*' numpy
+    } ;;
 *)
-    echo "usage: scripts/setup.sh product|reference|clients|clients-new|aot" >&2
+    echo "usage: scripts/setup.sh product|reference|clients|clients-new|aot|docs" >&2
     exit 2 ;;
 esac
 

@@ -12,13 +12,33 @@ MIB = 1 << 20
 class Settings:
     """Everything that the server itself needs to know; what concerns the model is the engine's.
 
-    served_model_names: names that requests may use, the first is shown. max_items: texts in one request. max_body_bytes: of
-    one request, max_open_bytes: received of all together. max_request_values: JSON values in one body. max_answer_values:
-    numbers in the vectors of one answer. max_queue_tokens, max_wait_seconds: what the queue takes on.
-    request_timeout_seconds: the deadline of a request, and of its body. body_timeout_seconds: how long the next part of a body
-    may take. drain_seconds: how long shutting down waits for open requests.
-    stall_seconds: a device that is silent for so long counts as failed. token_ids: whether requests may carry ids.
-    otlp_traces_endpoint: where spans are sent, None for nowhere.
+    Attributes:
+        served_model_names: names that requests may use; the first is shown.
+        api_keys: requests must bring one of them, if there are any.
+        guard_metrics: whether `/metrics` asks for a key too.
+        allowed_origins, allowed_methods, allowed_headers, allow_credentials: CORS, off without origins.
+        max_items: texts in one request.
+        max_body_bytes: of one request.
+        max_open_bytes: received of all open requests together.
+        max_request_values: JSON values in one body.
+        max_answer_values: numbers in the vectors of one answer.
+        max_queue_tokens: tokens that may wait.
+        max_wait_seconds: a longer predicted wait is refused.
+        request_timeout_seconds: the deadline of a request, and of its body.
+        body_timeout_seconds: how long the next part of a body may take.
+        drain_seconds: how long shutting down waits for open requests.
+        stall_seconds: a device that is silent for so long counts as failed.
+        cohere_input_type: "lenient" takes Cohere's own input types on models without prompts.
+        token_ids: whether requests may carry ids.
+        chat_template: Jinja source, instead of the checkpoint's.
+        chat_template_content_format: how the template wants a message's content.
+        trust_request_chat_template: whether requests may bring templates of their own.
+        request_id_headers: whether answers carry `X-Request-Id`.
+        access_log: whether each request is logged.
+        docs: whether there are `/docs` and `/openapi.json`.
+        tokenizer_info: whether there is `/tokenizer_info`.
+        root_path: the path under which a proxy shows the server.
+        otlp_traces_endpoint: where spans are sent, None for nowhere.
     """
 
     served_model_names: tuple[str, ...] = ()

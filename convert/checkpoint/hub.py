@@ -29,7 +29,15 @@ def find_model(
 ) -> Path:
     """Returns the folder of a model: itself a folder, the embedded default, or a snapshot in the hub's cache.
 
-    Raises `ModelNotFoundError` with what was tried.
+    Args:
+        name: a folder, a hub name, or None for the embedded default.
+        revision: branch, tag or commit of a hub model.
+        token: opens gated models.
+        cache_dir: where hub models are kept.
+        local_files_only: take what the cache has, and ask nobody.
+
+    Raises:
+        ModelNotFoundError: there is none; the message says what was tried.
     """
     if name is None or (name in _EMBEDDED_NAMES and revision is None and not Path(name).is_dir()):
         embedded = _embedded()

@@ -70,13 +70,25 @@ def load(
 ) -> Model:
     """Loads a model from a folder, from a hub by name, or the embedded default if no name is given.
 
-    per_layer: give each layer arrays of its own, for a CPU. dtype: "float32", "bfloat16", or "auto", which is float32 on a CPU
-    and bfloat16 on accelerators. max_model_len: lowers or raises the longest text, up to what the positions allow.
-    hf_overrides: merged into `config.json`, or a function from it to a new one. pooling_mode: replaces what the files say.
-    tokenizer: another folder or name for it. quantization: "int8" for the matrices of the layers, None to leave them as they
-    are. mesh: the devices to put the parameters on, by the table of `sharding`; None for the default device. A folder that
-    `jaxembed convert` made is restored, any other is read tensor by tensor. Raises `ModelNotFoundError`, `CheckpointError`,
-    `UnsupportedModelError`.
+    A folder that `jaxembed convert` made is restored, any other is read tensor by tensor.
+
+    Args:
+        name: a folder, a hub name, or None.
+        per_layer: give each layer arrays of its own, for a CPU.
+        revision, token, cache_dir, local_files_only: as those of `find_model`.
+        dtype: "float32", "bfloat16", or "auto", which is float32 on a CPU and bfloat16 on accelerators.
+        max_model_len: lowers or raises the longest text, up to what the positions allow.
+        hf_overrides: merged into `config.json`, or a function from it to a new one.
+        pooling_mode: replaces what the files say.
+        tokenizer: another folder or name for it.
+        quantization: "int8" for the matrices of the layers, None to leave them as they are.
+        mesh: the devices to put the parameters on, by the table of `sharding`; None for the default device.
+
+    Raises:
+        ModelNotFoundError: nothing is to be found under the name.
+        CheckpointError: the files are missing, damaged, or contradict each other.
+        UnsupportedModelError: the checkpoint asks for something that is not implemented.
+        InputError: an argument that cannot be met.
     """
     found = describe(
         name,

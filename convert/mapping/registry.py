@@ -13,13 +13,20 @@ from jaxembed.errors import JaxEmbedError, UnsupportedModelError
 class Family:
     """One row of the registry.
 
-    architectures: the names in `config.json` that mean this family. model_type: its key when no architecture is given.
-    module, config, rules: "module:name" of the Flax module, the function from `config.json` to its config, and the weight
-    rules, imported only when needed. pooling: how texts are pooled where no file says it. when: what the config must look like,
-    for names that several families share. bare: whether texts get no special tokens. instruction_end: the mark
-    up to which a text is an instruction, which pooling leaves out. own_code: whether its checkpoints come with classes of their
-    own, so that `model_type`, mostly that of what they were made from, says nothing. examples: public checkpoints. reference:
-    what parity is measured against.
+    Attributes:
+        name: what people call it.
+        model_type: its key when no architecture is given.
+        architectures: the names in `config.json` that mean this family.
+        module, config, rules: "module:name" of the Flax module, the function from `config.json` to its config, and the weight
+            rules, imported only when needed.
+        pooling: how texts are pooled where no file says it.
+        when: what the config must look like, for names that several families share.
+        bare: whether texts get no special tokens.
+        instruction_end: the mark up to which a text is an instruction, which pooling leaves out.
+        own_code: whether its checkpoints come with classes of their own, so that `model_type`, mostly that of what they were
+            made from, says nothing.
+        examples: public checkpoints.
+        reference: what parity is measured against.
     """
 
     name: str

@@ -23,8 +23,12 @@ Array = Any
 class Rule:
     """The tensor `source` fills the parameter `target`, turned as `dims` says (einops notation).
 
-    A source that begins with "/" stands outside the prefix of the task class. fused: where several rules share the source,
-    the first axis of each of them, in the order in which they lie in it; part: which of them this rule takes.
+    Attributes:
+        source: the tensor's name, `{i}` for the layer; one that begins with "/" stands outside the prefix of the task class.
+        target: the parameter's path.
+        dims: letters of the axes, `->` where they are turned.
+        fused: where several rules share the source, the first axis of each of them, in the order in which they lie in it.
+        part: which of them this rule takes.
     """
 
     source: str
@@ -58,7 +62,9 @@ class Rule:
 def fused(source: str, *parts: tuple[str, str]) -> tuple[Rule, ...]:
     """Returns the rules of one tensor that holds several parameters behind each other along its first axis.
 
-    parts: target and dims of each, in order.
+    Args:
+        source: the tensor's name.
+        *parts: target and dims of each, in order.
     """
     firsts = tuple(_axes(dims)[0] for _, dims in parts)
     return tuple(Rule(source, target, dims, firsts, number) for number, (target, dims) in enumerate(parts))
@@ -67,7 +73,11 @@ def fused(source: str, *parts: tuple[str, str]) -> tuple[Rule, ...]:
 def linear(source: str, target: str, outputs: str, inputs: str, weight: str = "weight") -> tuple[Rule, Rule]:
     """Returns the rules of a torch linear layer, whose weight is stored [outputs, inputs], and of its bias.
 
-    outputs, inputs: the letters of each, several where an axis is split ("n h"). weight: what the weight's tensor is called.
+    Args:
+        source: the layer's name in the checkpoint.
+        target: its path in the module.
+        outputs, inputs: the letters of each, several where an axis is split ("n h").
+        weight: what the weight's tensor is called.
     """
     left = " ".join(f"({letters})" if " " in letters else letters for letters in (outputs, inputs))
     bias = f"({outputs}) -> {outputs}" if " " in outputs else outputs
@@ -94,10 +104,15 @@ class Ignore:
 class Table:
     """All that is known of a family's tensors.
 
-    prefixes: what task classes put before every name, the empty one included. sizes: from the family's config to the size of
-    each letter; `l` is the number of layers. stacks: where not all layers are alike, which layers of the checkpoint fill the
-    stack whose targets begin so ("blocks.experts": [1, 3, ...]). others: the same tensors as other software names them; the
-    layout with the most names in a checkpoint is taken. whole_numbers: whether int8 stands for the numbers themselves.
+    Attributes:
+        rules: one line a tensor.
+        ignored: tensors that are left out, and why.
+        prefixes: what task classes put before every name, the empty one included.
+        sizes: from the family's config to the size of each letter; `l` is the number of layers.
+        stacks: where not all layers are alike, which layers of the checkpoint fill the stack whose targets begin so
+            ("blocks.experts": [1, 3, ...]).
+        others: the same tensors as other software names them; the layout with the most names in a checkpoint is taken.
+        whole_numbers: whether int8 stands for the numbers themselves.
     """
 
     rules: tuple[Rule, ...]

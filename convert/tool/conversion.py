@@ -45,11 +45,19 @@ def convert(
 ) -> Manifest:
     """Converts a checkpoint into the new folder `out` and returns its manifest.
 
-    source: a folder or a hub name. dtype: "auto" keeps each tensor's own type, "float32" and "bfloat16" turn all of the
-    backbone, "int8" quantizes the matrices of its layers and turns the rest into bfloat16. progress: given the number of
-    bytes there are to write, returns a context manager that gives a function to call with bytes written. hf_overrides: as in
-    `loading.load`; they stay in the new folder's `config.json`. hub: of `loading.find_model`. Raises `InputError` for a place
-    that cannot be written, `CheckpointError` for weights whose vectors are not finite, and what loading raises.
+    Args:
+        source: a folder or a hub name.
+        out: must not exist yet.
+        dtype: "auto" keeps each tensor's own type, "float32" and "bfloat16" turn all of the backbone, "int8" quantizes the
+            matrices of its layers and turns the rest into bfloat16.
+        progress: given the number of bytes there are to write, returns a context manager that gives a function to call with
+            bytes written.
+        hf_overrides: as in `load`; they stay in the new folder's `config.json`.
+        **hub: as in `find_model`.
+
+    Raises:
+        InputError: the place cannot be written.
+        CheckpointError: the vectors of the weights are not finite; and what loading raises.
     """
     if dtype not in DTYPES:
         raise InputError(f"dtype must be one of {', '.join(DTYPES)}, not {dtype!r}.")

@@ -46,10 +46,16 @@ def export(
 ) -> Exported:
     """Writes the new folder `out` in the layout of a Hugging Face checkpoint.
 
-    source: a converted folder, or any other checkpoint. Tensors keep the type in which they are stored; quantized matrices
-    become float32. Names are those of the bare model, without the prefix of a task class, and the config is the one that the
-    model is loaded with, overrides included. progress, hf_overrides, hub: as those of `convert`. Raises `CheckpointError` for
-    a converted folder whose arrays have changed, and what `convert` raises.
+    Tensors keep the type in which they are stored; quantized matrices become float32. Names are those of the bare model,
+    without the prefix of a task class, and the config is the one that the model is loaded with, overrides included.
+
+    Args:
+        source: a converted folder, or any other checkpoint.
+        out, progress, hf_overrides: as those of `convert`.
+        **hub: as in `find_model`.
+
+    Raises:
+        CheckpointError: a converted folder whose arrays have changed; and what `convert` raises.
     """
     check_target(out)
     found = describe(source, hf_overrides=hf_overrides, **hub)

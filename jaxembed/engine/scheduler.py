@@ -49,10 +49,13 @@ def settle(jobs: Sequence[Job]) -> None:
 class Scheduler:
     """A queue and the thread that empties it. `start` it, `submit` requests, `drain` and `stop` it.
 
-    deliver: called in the engine thread with jobs that are done; shall see to it that `settle` is called with them.
-    max_queue_tokens: more never wait, except for one request that finds nothing before it. max_wait_seconds: a request that
-    would wait longer is refused. stall_seconds: a device that is silent for so long counts as failed. probe: a text that the
-    engine must manage after a crash before it is trusted again.
+    Args:
+        runner: what starts and finishes rows.
+        deliver: called in the engine thread with jobs that are done; shall see to it that `settle` is called with them.
+        max_queue_tokens: more never wait, except for one request that finds nothing before it.
+        max_wait_seconds: a request that would wait longer is refused.
+        stall_seconds: a device that is silent for so long counts as failed.
+        probe: a text that the engine must manage after a crash before it is trusted again.
     """
 
     def __init__(
@@ -99,8 +102,17 @@ class Scheduler:
     ) -> None:
         """Takes a request whole, so that `future` gets the list of its results, or raises at once.
 
-        texts: at least one, each checked by the engine. priority: below 0 for the quick lane, above 0 for the bulk lane, 0
-        leaves it to the size. Raises `OverloadedError`, `EngineError` or `StoppedError`, each with the time to wait.
+        Args:
+            texts: at least one, each checked by the encoder.
+            future: of `concurrent.futures` or `asyncio`.
+            task: what to compute.
+            priority: below 0 for the quick lane, above 0 for the bulk lane, 0 leaves it to the size.
+            deadline_seconds: a request that waits longer fails with `DeadlineError`; None for no deadline.
+
+        Raises:
+            OverloadedError: too much waits; like the others it says when to come back.
+            EngineError: the engine does not work.
+            StoppedError: it takes nothing new.
         """
         tokens = sum(len(text.ids) for text in texts)
         lane = self._lane_for(tokens, priority)

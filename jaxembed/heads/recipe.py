@@ -39,12 +39,21 @@ Head = DenseHead | LayerNormHead | NormalizeHead
 class Recipe:
     """How vectors are made.
 
-    modes: pooling modes, concatenated. include_prompt: whether prompt tokens are pooled. heads: modules between pooling and
-    the end. normalize: whether the files end in a Normalize module; None if there are no such files. prompts: by name.
-    similarity: the name of a similarity function, or None. max_length: tokens of the longest text by sentence-transformers'
-    file, or None. matryoshka: allowed dimensions, empty for any; None if the model is not trained for it. instruction_end: the
-    mark up to which a text is an instruction that is not pooled. truncate_dim: the dimensions that `SentenceTransformer.encode`
-    keeps by default, None for all. facts: for each thing that was found, its value and its file.
+    Attributes:
+        modes: pooling modes, concatenated.
+        include_prompt: whether prompt tokens are pooled.
+        heads: modules between pooling and the end.
+        normalize: whether the files end in a Normalize module; None if there are no such files.
+        prompts: by name.
+        default_prompt_name: the prompt that `SentenceTransformer.encode` puts before texts by default, or None.
+        similarity: the name of a similarity function, or None.
+        max_length: tokens of the longest text by sentence-transformers' file, or None.
+        lowercase: whether texts are lower-cased first.
+        matryoshka: allowed dimensions, empty for any; None if the model is not trained for it.
+        task_instructions: instructions by the name of a task.
+        instruction_end: the mark up to which a text is an instruction that is not pooled.
+        truncate_dim: the dimensions that `SentenceTransformer.encode` keeps by default, None for all.
+        facts: for each thing that was found, its value and its file.
     """
 
     modes: tuple[str, ...]

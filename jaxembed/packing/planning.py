@@ -29,8 +29,11 @@ class RowShape(NamedTuple):
 class Table:
     """The rows a kind of device is given. All sizes are powers of two.
 
-    row: tokens in a full row. smallest: the smallest row, so that one short text does not pay for a full one. cell: the
-    smallest cell in a full row. tokens_per_text: a row has one slot for a text to this many tokens.
+    Attributes:
+        row: tokens in a full row.
+        smallest: the smallest row, so that one short text does not pay for a full one.
+        cell: the smallest cell in a full row.
+        tokens_per_text: a row has one slot for a text to this many tokens.
     """
 
     row: int
@@ -87,7 +90,9 @@ def ceiling(n: int) -> int:
 def plan(lengths: Sequence[int], table: Table) -> list[Row]:
     """Returns rows that hold every text exactly once, long texts first; the last row is as small as it can be.
 
-    lengths: tokens of each text, at least 1.
+    Args:
+        lengths: tokens of each text, at least 1.
+        table: the rows of the device.
     """
     rows: list[Row] = []
     pending: list[_Cell] = []

@@ -24,11 +24,17 @@ def quantize_embeddings(
 ) -> Any:
     """Returns float embeddings [n, d] in another precision.
 
-    int8 and uint8 [n, d] divide each dimension's range into 256 steps; the range comes from `ranges` [2, d] (minimum and
-    maximum), else from `calibration_embeddings` [m, d], else from the embeddings themselves. binary (int8) and ubinary
-    (uint8) [n, ceil(d / 8)] hold one bit a dimension, set where it is above zero, most significant first; binary is ubinary
-    less 128. A list of matrices gives a list, quantized on one common range. Raises `InputError` for an unknown precision,
-    for integers, and for a range to be drawn from a single vector.
+    int8 and uint8 [n, d] divide each dimension's range into 256 steps. binary (int8) and ubinary (uint8) [n, ceil(d / 8)] hold
+    one bit a dimension, set where it is above zero, most significant first; binary is ubinary less 128.
+
+    Args:
+        embeddings: floats [n, d]; a list of matrices gives a list, quantized on one common range.
+        precision: float32, int8, uint8, binary or ubinary.
+        ranges: minimum and maximum of each dimension [2, d], for int8 and uint8.
+        calibration_embeddings: what the ranges are drawn from if they are not given [m, d]; by default the embeddings.
+
+    Raises:
+        InputError: an unknown precision, integers, or a range to be drawn from a single vector.
     """
     if precision not in PRECISIONS:
         raise InputError(f"Precision {precision!r} is not supported, must be one of {list(PRECISIONS)}")

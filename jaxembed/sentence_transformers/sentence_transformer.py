@@ -8,7 +8,7 @@ import functools
 import logging
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,7 @@ from jaxembed.inputs.tokenizer import Side
 from jaxembed.loading import load_engine
 from jaxembed.sentence_transformers import similarity
 from jaxembed.sentence_transformers.arguments import MODEL_NEUTRAL, PROCESSOR_NEUTRAL, dtype_of, known, takes_positions
+from jaxembed.sentence_transformers.modules import PoolingView, TransformerView
 from jaxembed.sentence_transformers.quantization import PRECISIONS, quantize_embeddings
 from jaxembed.sentence_transformers.saving import SETTINGS, save
 
@@ -34,39 +35,23 @@ _OUTPUT_VALUES = ("sentence_embedding", "token_embeddings", None)
 _DOCUMENT_PROMPTS = ("document", "passage", "corpus")
 
 
-@dataclass(frozen=True)
-class TransformerView:
-    """What `model[0]` shows of the transformer."""
-
-    model: "SentenceTransformer"
-
-    @property
-    def max_seq_length(self) -> int:
-        """The tokens to which texts are cut."""
-        return self.model.max_seq_length
-
-    @property
-    def tokenizer(self) -> Any:
-        """The tokenizer as transformers has it."""
-        return self.model.tokenizer
-
-
-@dataclass(frozen=True)
-class PoolingView:
-    """What `model[1]` shows of the pooling."""
-
-    pooling_mode: tuple[str, ...]
-    embedding_dimension: int
-    include_prompt: bool
-
-
 class SentenceTransformer:
     """An embedding model with the methods of `sentence_transformers.SentenceTransformer`.
 
-    model_name_or_path: a folder, a hub name, or None for the embedded all-MiniLM-L6-v2. device: accepted; the model runs on
-    jax's default device. truncate_dim: what the checkpoint's files say, if not given. model_kwargs: "torch_dtype" or "dtype"
-    is read. config_kwargs: merged into `config.json`. processor_kwargs: "model_max_length" and "truncation_side" are read.
-    What else both hold is an error, unless it changes no vector. backend: "jax", or "torch" which means the same here.
+    Args:
+        model_name_or_path: a folder, a hub name, or None for the embedded all-MiniLM-L6-v2.
+        modules: must be None.
+        device: accepted; the model runs on jax's default device.
+        prompts: by name, beside those of the checkpoint.
+        default_prompt_name, similarity_fn_name, truncate_dim: what the checkpoint's files say, if not given.
+        cache_folder, revision, local_files_only, token, use_auth_token: where and how a hub model is looked for.
+        trust_remote_code: accepted and never needed, for no code of a checkpoint is executed.
+        model_kwargs: "torch_dtype" or "dtype" is read. What else it holds is an error, unless it changes no vector.
+        processor_kwargs: "model_max_length" and "truncation_side" are read; the rest is as for `model_kwargs`.
+        tokenizer_kwargs: the older name of `processor_kwargs`.
+        config_kwargs: merged into `config.json`.
+        model_card_data: accepted, without effect.
+        backend: "jax", or "torch" which means the same here.
     """
 
     @takes_positions
@@ -229,11 +214,21 @@ class SentenceTransformer:
     ) -> Any:
         """Returns the embeddings of texts: float32 [d] for a str, [n, d] for a list, in input order.
 
-        prompt: put before each text; prompt_name: the name of one in `prompts`; `prompt` wins, then `prompt_name`, then the
-        default. output_value: "token_embeddings" gives a list of [tokens, d], None a list of dicts with both.
-        convert_to_tensor: give a `jax.Array`; with convert_to_numpy=False too, a list of vectors. precision: see
-        `quantize_embeddings`. batch_size, device, pool and chunk_size are accepted: rows are packed by tokens, and one engine
-        uses the whole machine. Raises `InputError` for an unknown argument or prompt name.
+        Args:
+            inputs: a str or any number of them; `sentences` is its older name.
+            prompt_name: the name of a prompt in `prompts`, put before each text.
+            prompt: the prompt itself. It wins, then `prompt_name`, then the default.
+            show_progress_bar: None shows one where the logger is at INFO or DEBUG.
+            output_value: "token_embeddings" gives a list of [tokens, d], None a list of dicts with both.
+            precision: see `quantize_embeddings`.
+            convert_to_numpy: False gives a list of vectors.
+            convert_to_tensor: gives a `jax.Array`, whatever `convert_to_numpy` says.
+            normalize_embeddings: whether vectors get unit length, after `truncate_dim`.
+            truncate_dim: the dimensions to keep, instead of the model's own setting.
+            batch_size, device, pool, chunk_size: accepted: rows are packed by tokens, and one engine uses the whole machine.
+
+        Raises:
+            InputError: an unknown argument or prompt name.
         """
         inputs = inputs if sentences is None else sentences
         unknown = sorted(set(options) - {"task"})

@@ -59,11 +59,28 @@ Params = PoolingParams | Sequence[PoolingParams] | None
 class LLM:
     """A pooling model, loaded and ready.
 
-    model: a folder, a hub name, or None for the embedded all-MiniLM-L6-v2. runner: "auto" or "pooling". convert: "auto",
-    "none" or "embed". pooler_config: a `PoolerConfig` or a dict of its fields; wins over the checkpoint's files.
-    hf_overrides: a dict merged into `config.json`, or a function of it. trust_remote_code: accepted and never needed, for no
-    code of a checkpoint is executed. dtype: "auto", "float32" or "bfloat16". quantization: "int8" keeps the layers' matrices in
-    8 bits, or None. max_model_len: tokens of the longest text.
+    Args:
+        model: a folder, a hub name, or None for the embedded all-MiniLM-L6-v2.
+        runner: "auto" or "pooling".
+        convert: "auto", "none" or "embed".
+        tokenizer: another folder or hub name for the tokenizer.
+        trust_remote_code: accepted and never needed, for no code of a checkpoint is executed.
+        dtype: "auto" (float32 on a CPU, bfloat16 on accelerators), "float32" or "bfloat16".
+        max_model_len: tokens of the longest text, up to what the positions allow.
+        revision: branch, tag or commit of a hub model.
+        hf_token: opens gated models.
+        hf_overrides: a dict merged into `config.json`, or a function of it.
+        pooler_config: a `PoolerConfig` or a dict of its fields; wins over the checkpoint's files.
+        download_dir: where hub models are kept.
+        served_model_name: the name in messages, instead of `model`.
+        **options: `quantization`: "int8" keeps the layers' matrices in 8 bits. What else vLLM has is accepted where it asks
+            for nothing that this engine does not have, and refused otherwise.
+
+    Raises:
+        InputError: an option that cannot be met.
+        ModelNotFoundError: nothing is to be found under the name.
+        CheckpointError: the files are missing, damaged, or contradict each other.
+        UnsupportedModelError: the checkpoint asks for something that is not implemented.
     """
 
     def __init__(
@@ -112,7 +129,7 @@ class LLM:
         return TASKS[self._pooler.task or EMBED.name]
 
     def warm_up(self, tasks: Sequence[str] = ("embed",)) -> None:
-        """Compiles every program now, so that no later call waits for one."""
+        """Compiles every program of some tasks now, so that no later call waits for one."""
         self.engine.warm_up([TASKS[task] for task in tasks])
 
     def get_tokenizer(self) -> Any:
@@ -130,8 +147,16 @@ class LLM:
     ) -> list[EmbeddingRequestOutput]:
         """Returns one embedding for each prompt, in order.
 
-        prompts: str, list[str], token ids, dicts with "prompt" or "prompt_token_ids", or a list that mixes them.
-        pooling_params: one for all, or one for each. Raises `InputError` before anything runs if one prompt cannot be taken.
+        Args:
+            prompts: str, list[str], token ids, dicts with "prompt" or "prompt_token_ids", or a list that mixes them.
+            use_tqdm: whether a progress bar is shown, or a function that makes one.
+            pooling_params: one for all, or one for each.
+            lora_request: must be None.
+            tokenization_kwargs: how texts become tokens: "truncate_prompt_tokens" (-1 for the model's length; without it a
+                text that is too long is an error), "truncation_side", "add_special_tokens".
+
+        Raises:
+            InputError: a prompt cannot be taken; nothing has run then.
         """
         results = self._run("embed", prompts, pooling_params, use_tqdm, lora_request, tokenization_kwargs)
         return [EmbeddingRequestOutput(_id("embd"), EmbeddingOutput(data), ids) for data, ids in results]
@@ -146,7 +171,15 @@ class LLM:
         pooling_task: str | None = None,
         tokenization_kwargs: Mapping[str, Any] | None = None,
     ) -> list[PoolingRequestOutput]:
-        """Returns the raw result for each prompt: one vector for "embed", one for each token for "token_embed"."""
+        """Returns the raw result for each prompt: one vector for "embed", one for each token for "token_embed".
+
+        Args:
+            prompts: as in `embed`, and so are the other arguments.
+            pooling_task: what to compute.
+
+        Raises:
+            InputError: no task is named, or one that the model does not have; and as `embed`.
+        """
         if pooling_task is None:
             raise InputError(
                 "pooling_task required for `LLM.encode`. Please use one of the more specific methods or set the pooling_task "
@@ -183,8 +216,16 @@ class LLM:
     ) -> list[ScoringRequestOutput]:
         """Returns how similar pairs of texts are: one with one, one with each of many, or many with as many.
 
-        By cosine, or by late interaction where `pooler_config` has the task "token_embed". A text may be any prompt that
-        `embed` takes, {"text": ...}, or {"content": [parts]}.
+        By cosine, or by late interaction where `pooler_config` has the task "token_embed".
+
+        Args:
+            data_1: one text, or as many as `data_2` has: any prompt that `embed` takes, {"text": ...}, or {"content": [parts]}.
+            data_2: one text or more.
+            pooling_params: for both sides; the other arguments are as in `embed`.
+            chat_template: must be None.
+
+        Raises:
+            InputError: the numbers of texts do not go together; and as `embed`.
         """
         if chat_template is not None:
             raise InputError("chat_template is not supported for scores of an embedding model; write the prompts out.")
@@ -213,8 +254,14 @@ class LLM:
     ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """Checks every prompt at once, then yields each one's array and token ids, int32, as the engine finishes windows.
 
-        prefix: put before every prompt that is a text; a model whose pooling leaves prompts out does so. progress: called
-        with how many texts and tokens have been finished since the last call.
+        Args:
+            prompts: as in `embed`, and so are `pooling_params` and `tokenization_kwargs`.
+            task: what to compute.
+            prefix: put before every prompt that is a text; a model whose pooling leaves prompts out does so.
+            progress: called with how many texts and tokens have been finished since the last call.
+
+        Raises:
+            InputError: as `embed`.
         """
         read = read_prompts(prompts)
         each = self._params(pooling_params, len(read), task)

@@ -10,13 +10,21 @@ from jaxembed.errors import InputError
 
 @dataclass(eq=False)
 class PoolingOutput:
-    """The raw result for one text. data: float32, [dim] for embed, [tokens, dim] for token_embed."""
+    """The raw result for one text.
+
+    Attributes:
+        data: float32, [dim] for embed, [tokens, dim] for token_embed.
+    """
 
     data: np.ndarray
 
 
 class EmbeddingOutput:
-    """The vector of one text."""
+    """The vector of one text.
+
+    Attributes:
+        array: float32 [dim].
+    """
 
     def __init__(self, vector: np.ndarray) -> None:
         if vector.ndim != 1:
@@ -40,14 +48,26 @@ class EmbeddingOutput:
 
 @dataclass
 class ScoringOutput:
-    """The similarity of one pair of texts."""
+    """The similarity of one pair of texts.
+
+    Attributes:
+        score: larger for what is more alike.
+    """
 
     score: float
 
 
 @dataclass(eq=False)
-class _RequestOutput[O]:
-    """The answer to one text. num_cached_tokens is 0 and finished True: nothing is cached, nothing streams."""
+class PoolingRequestOutput[O]:
+    """The answer to one text. As in vLLM, those of `LLM.embed` and `LLM.score` are of this class too.
+
+    Attributes:
+        request_id: a new one.
+        outputs: the result.
+        prompt_token_ids: what the text became; for a score, what both texts became.
+        num_cached_tokens: 0, for nothing is cached.
+        finished: True, for nothing streams.
+    """
 
     request_id: str
     outputs: O
@@ -56,13 +76,9 @@ class _RequestOutput[O]:
     finished: bool = True
 
 
-class PoolingRequestOutput(_RequestOutput[PoolingOutput]):
-    """The answer of `LLM.encode` to one text."""
-
-
-class EmbeddingRequestOutput(_RequestOutput[EmbeddingOutput]):
+class EmbeddingRequestOutput(PoolingRequestOutput[EmbeddingOutput]):
     """The answer of `LLM.embed` to one text."""
 
 
-class ScoringRequestOutput(_RequestOutput[ScoringOutput]):
+class ScoringRequestOutput(PoolingRequestOutput[ScoringOutput]):
     """The answer of `LLM.score` to one pair."""

@@ -45,7 +45,7 @@ def vector(folder, **options) -> np.ndarray:
 # What tests/parity/test_configs.py finds for every key of every family; these are held without transformers too.
 
 
-def test_a_base_that_is_left_out_is_the_familys_own():
+def test_a_base_that_is_left_out_is_that_of_its_family():
     smol = read(golden("smollm3", rope_parameters=GONE, rope_theta=GONE))
     assert {layer.rotary.theta for layer in smol.layer_types if layer.rotary} == {2_000_000.0}
     assert read(golden("jina3-native", rope_parameters=GONE)).rotary.theta == 20_000.0

@@ -1,11 +1,15 @@
 import os
+import re
 import shutil
 import subprocess
 import sys
+import tomllib
 import zipfile
 from pathlib import Path
 
 import pytest
+
+import jaxembed
 
 ROOT = Path(__file__).parents[2]
 
@@ -28,6 +32,18 @@ def test_the_command_line_helps_at_once_without_importing_jax():
     assert out.stdout.strip() == "False False"
 
 
+def test_the_version_is_written_once():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    assert "version" in project["project"]["dynamic"]
+    assert "version" not in project["project"]
+    assert project["tool"]["setuptools"]["dynamic"]["version"] == {"attr": "jaxembed.__version__"}
+    pattern = rf"version[\"_]* *[:=] *[\"']{re.escape(jaxembed.__version__)}"
+    found = subprocess.run(
+        ["git", "grep", "-lE", pattern, "--", "*.py", "*.toml", "*.cfg"], cwd=ROOT, capture_output=True, text=True
+    )
+    assert found.stdout.split() == ["jaxembed/__init__.py"]
+
+
 @pytest.mark.parametrize("name", ["server", "convert", "kernels_pallas"])
 def test_the_symlinks_are_relative_and_lead_to_the_top_level_folders(name):
     assert os.readlink(ROOT / "jaxembed" / name) == f"../{name}"
@@ -42,6 +58,7 @@ def test_the_wheel_holds_one_import_package_with_every_module(tmp_path):
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-2000:]
     (wheel,) = tmp_path.glob("*.whl")
+    assert wheel.name == f"jaxembed-{jaxembed.__version__}-py3-none-any.whl"
     names = zipfile.ZipFile(wheel).namelist()
     tops = {name.split("/")[0] for name in names if "dist-info" not in name}
     assert tops == {"jaxembed"}
