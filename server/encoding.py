@@ -155,7 +155,8 @@ def _raw(
         if len(described) > _MOST_HEADER_BYTES:
             raise InputError(
                 f"The description of {len(parts)} vectors takes {len(described)} bytes, and a header may have "
-                f"{_MOST_HEADER_BYTES}. Send fewer texts, or ask for encoding_format bytes_only, which leaves it out."
+                f"{_MOST_HEADER_BYTES}. Send fewer texts, or ask for encoding_format bytes_only, which leaves it out.",
+                field="encoding_format",
             )
         headers["metadata"] = described
     return Response(b"".join(parts), headers=headers, media_type="application/octet-stream")
@@ -165,7 +166,7 @@ def to_bits(vectors: np.ndarray) -> np.ndarray:
     """Returns one bit for each of [n, d] dimensions, 1 where it is at least 0, most significant first, uint8 [n, d / 8]."""
     if vectors.shape[-1] % 8:
         message = "Embedding dimension must be a multiple of 8 for binary embedding types, but got"
-        raise InputError(f"{message} {vectors.shape[-1]}.")
+        raise InputError(f"{message} {vectors.shape[-1]}.", field="embedding_types")
     return np.packbits(vectors >= 0, axis=-1)
 
 

@@ -123,13 +123,13 @@ class Service:
         if name is None or name == "":
             return self.names[0]
         if name not in self._known:
-            raise HttpError(404, f"The model `{name}` does not exist.", param="model")
+            raise HttpError(404, f"The model `{name}` does not exist.", field="model")
         return name
 
     def check_count(self, field: str, count: int) -> None:
         """Raises `InputError` for no texts, and for more than a request may hold."""
         if count > self.settings.max_items:
-            raise HttpError(400, f"{field} list length {count} exceeds the limit of {self.settings.max_items}.", param=field)
+            raise HttpError(400, f"{field} list length {count} exceeds the limit of {self.settings.max_items}.", field=field)
 
     def check_answer(self, values: int, what: str) -> None:
         """Raises a 400 for an answer of more numbers than one may hold. what: says what they are the numbers of."""
@@ -146,11 +146,11 @@ class Service:
         # The tokenizer holds the interpreter meanwhile: 0.7 s for a million ids.
         most = max(self.max_length, _MOST_DECODED)
         if len(ids) > most:
-            raise HttpError(400, f"{len(ids)} token ids are too many for one text, which may have {most}.", param="tokens")
+            raise HttpError(400, f"{len(ids)} token ids are too many for one text, which may have {most}.", field="tokens")
         found = np.asarray(ids, np.int64)
         wrong = found[(found < 0) | (found >= self.tokenizer.vocab_size)]
         if wrong.size:
-            raise HttpError(400, f"Token id {wrong[0]} is out of vocabulary", param="tokens")
+            raise HttpError(400, f"Token id {wrong[0]} is out of vocabulary", field="tokens")
         return self.tokenizer.decode(ids, skip_special_tokens=skip_special_tokens)
 
     def check_ids(self, prompts: Sequence[Prompt], agent: str) -> None:
@@ -158,7 +158,7 @@ class Service:
         if all(isinstance(prompt, str) for prompt in prompts):
             return
         if not self.settings.token_ids:
-            raise HttpError(400, "This server takes texts only, no token ids (--no-token-ids).", param="input")
+            raise InputError("This server takes texts only, no token ids (--no-token-ids).", field="prompts")
         if not self._warned_of_ids and ("OpenAI/Python" in agent or "langchain" in agent.lower()):
             self._warned_of_ids = True
             logger.warning(
@@ -173,7 +173,7 @@ class Service:
             return ""
         if name not in self.recipe.prompts:
             known = f"it has {', '.join(self.recipe.prompts)}" if self.recipe.prompts else "it has none"
-            raise InputError(f"the model has no prompt named {name!r}; {known}.")
+            raise InputError(f"the model has no prompt named {name!r}; {known}.", field="prompt_name")
         return self.recipe.prompts[name]
 
     @property
@@ -187,13 +187,16 @@ class Service:
             if not self.settings.trust_request_chat_template:
                 raise InputError(
                     "Chat template is passed with request, but --trust-request-chat-template is not set. "
-                    "Refused request with untrusted chat template."
+                    "Refused request with untrusted chat template.",
+                    field="chat_template",
                 )
             template = self._chat_template(from_request)
         else:
             template = self._template
         if template is None:
-            raise InputError("the model has no chat template, so it takes no messages; give one with --chat-template.")
+            raise InputError(
+                "the model has no chat template, so it takes no messages; give one with --chat-template.", field="messages"
+            )
         return template
 
     def _chat_template(self, source: str | None) -> ChatTemplate | None:
@@ -281,7 +284,8 @@ class Service:
         if max_tokens is not None and longest > max_tokens:
             raise InputError(
                 f"Input of {longest} tokens exceeds max_tokens={max_tokens} with truncate=NONE. "
-                "Set truncate to END or START to allow truncation."
+                "Set truncate to END or START to allow truncation.",
+                field="max_tokens",
             )
         if tokenization.cut is not None:
             self.truncated_texts += sum(len(text.ids) == tokenization.cut for text in texts)

@@ -27,7 +27,9 @@ class Tracing:
 
                 exporter = OTLPSpanExporter(endpoint=endpoint)
         except ImportError:
-            raise InputError("--otlp-traces-endpoint needs OpenTelemetry: pip install 'jaxembed[otel]'.") from None
+            raise InputError(
+                "--otlp-traces-endpoint needs OpenTelemetry: pip install 'jaxembed[otel]'.", field="--otlp-traces-endpoint"
+            ) from None
         resource = Resource.create({"service.name": "jaxembed", "service.version": __version__})
         self._extract = propagate.extract
         # No global provider: a program that embeds this one keeps its own.

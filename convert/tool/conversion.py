@@ -52,11 +52,13 @@ def convert(
     that cannot be written, `CheckpointError` for weights whose vectors are not finite, and what loading raises.
     """
     if dtype not in DTYPES:
-        raise InputError(f"dtype must be one of {', '.join(DTYPES)}, not {dtype!r}.")
+        raise InputError(f"dtype must be one of {', '.join(DTYPES)}, not {dtype!r}.", field="dtype")
     check_target(out)
     found = describe(source, hf_overrides=hf_overrides, **hub)
     if read_manifest(found.folder) is not None:
-        raise InputError(f"{found.folder} is converted already; --export-hf turns it back into a Hugging Face checkpoint.")
+        raise InputError(
+            f"{found.folder} is converted already; --export-hf turns it back into a Hugging Face checkpoint.", field="source"
+        )
     recipe = found.recipe
     graph, state, summed = declare(found.family, found.config, recipe.heads, recipe.modes, include_prompt=recipe.include_prompt)
     opened = open_parameters(found.family, found.config, recipe.heads, found.folder, state, summed)

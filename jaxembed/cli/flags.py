@@ -62,9 +62,13 @@ class Flag:
                 return [self.kind(part.strip()) for part in text.split(",") if part.strip()]
             value = self.kind(text)
         except (ValueError, argparse.ArgumentTypeError) as error:
-            raise InputError(f"the environment variable {self.variable} cannot be read: {error}.") from None
+            raise InputError(
+                f"the environment variable {self.variable} cannot be read: {error}.", field=self.variable
+            ) from None
         if self.choices is not None and value not in self.choices:
-            raise InputError(f"the environment variable {self.variable} must be one of {', '.join(self.choices)}.")
+            raise InputError(
+                f"the environment variable {self.variable} must be one of {', '.join(self.choices)}.", field=self.variable
+            )
         return value
 
 

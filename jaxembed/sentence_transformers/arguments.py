@@ -17,7 +17,9 @@ def known(argument: str, given: Mapping[str, Any] | None, read: Set[str], neutra
     """Returns the options of an argument. Raises `InputError` for one that is neither read nor without effect on vectors."""
     unknown = sorted(set(given or {}) - read - neutral)
     if unknown:
-        raise InputError(f"{argument} has {unknown[0]!r}, which jaxembed does not read; it reads {', '.join(sorted(read))}.")
+        raise InputError(
+            f"{argument} has {unknown[0]!r}, which jaxembed does not read; it reads {', '.join(sorted(read))}.", field=argument
+        )
     return given or {}
 
 

@@ -19,14 +19,14 @@ def save(source: Path, target: Path, changes: Mapping[str, Mapping[str, Any]]) -
     """
     here, there = source.resolve(), target.resolve()
     if here in there.parents:
-        raise InputError(f"{target} lies inside the folder of the model; save it elsewhere.")
+        raise InputError(f"{target} lies inside the folder of the model; save it elsewhere.", field="path")
     try:
         if here != there:
             shutil.copytree(source, target, dirs_exist_ok=True)
         for name, values in changes.items():
             _merge(target / name, values)
     except OSError as error:
-        raise InputError(f"the model cannot be saved to {target}: {error.strerror or error}.") from None
+        raise InputError(f"the model cannot be saved to {target}: {error.strerror or error}.", field="path") from None
 
 
 def _merge(path: Path, values: Mapping[str, Any]) -> None:

@@ -8,6 +8,7 @@ from fastapi import FastAPI
 from starlette.requests import Request
 from starlette.responses import Response
 
+from jaxembed.errors import fields_as
 from jaxembed.heads.task import EMBEDDINGS
 from jaxembed.server.encoding import cohere_embeddings, json_response, large_json_response
 from jaxembed.server.errors import HttpError
@@ -61,21 +62,23 @@ async def embed(service: Service, request: Request, body: CohereEmbedRequest, *,
     service.check_model(body.model)
     service.check_task(EMBEDDINGS, "Embeddings API")
     prompting = prompting_for(service, body.input_type)
-    prompts, prefix = await aside(request, _prompts, service, body, prompting.prefix)
     limit = min(body.max_tokens or service.max_length, service.max_length)
     cut = body.truncate != "NONE"
-    answer = await service.run(
-        prompts,
-        PoolingParams(dimensions=body.output_dimension),
-        options={
-            "truncate_prompt_tokens": limit if cut else None,
-            "truncation_side": "left" if body.truncate == "START" else "right",
-        },
-        prefix=prefix,
-        max_tokens=None if cut else body.max_tokens,
-        priority=body.priority,
-        gone=lambda: gone(request),
-    )
+    given = "texts" if body.texts else "inputs"
+    with fields_as({"prompts": given, "messages": given, "dimensions": "output_dimension", "max_length": "max_tokens"}):
+        prompts, prefix = await aside(request, _prompts, service, body, prompting.prefix)
+        answer = await service.run(
+            prompts,
+            PoolingParams(dimensions=body.output_dimension),
+            options={
+                "truncate_prompt_tokens": limit if cut else None,
+                "truncation_side": "left" if body.truncate == "START" else "right",
+            },
+            prefix=prefix,
+            max_tokens=None if cut else body.max_tokens,
+            priority=body.priority,
+            gone=lambda: gone(request),
+        )
     by_type = version == "2" or body.embedding_types is not None
     made = await service.off_loop(answer.is_large, cohere_embeddings, answer.results, body.embedding_types or ["float"])
     meta: dict[str, Any] = {
@@ -118,7 +121,7 @@ def prompting_for(service: Service, input_type: str | None) -> Prompting:
     else:
         why = f"Supported values: {', '.join(sorted(table))}"
     advice = f" {_LENIENT}" if input_type in COHERE_TYPES else ""
-    raise HttpError(400, f"Unsupported input_type {input_type!r}. {why}{advice}", param="input_type")
+    raise HttpError(400, f"Unsupported input_type {input_type!r}. {why}{advice}", field="input_type")
 
 
 def _prompts(service: Service, body: CohereEmbedRequest, prefix: str) -> tuple[list[str], str]:

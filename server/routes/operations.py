@@ -9,7 +9,7 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 
 from jaxembed import __version__
-from jaxembed.errors import InputError
+from jaxembed.errors import InputError, fields_as
 from jaxembed.inputs.prompts import Tokenization, read_prompts
 from jaxembed.server.encoding import json_response, large_json_response
 from jaxembed.server.errors import HttpError, Problem
@@ -156,9 +156,10 @@ def tokenize(service: Service, body: TokenizeRequest) -> Response:
     elif body.prompt is not None:
         text, special = body.prompt, body.add_special_tokens is not False
     else:
-        raise HttpError(400, "a 'prompt' or 'messages' is needed.", param="prompt")
+        raise HttpError(400, "a 'prompt' or 'messages' is needed.", field="prompt")
     values = 2 if body.return_token_strs else 1
-    (ids,) = service.encode([text], Tokenization(add_special_tokens=special), values_per_token=values)
+    with fields_as({"prompts": "prompt" if body.messages is None else "messages"}):
+        (ids,) = service.encode([text], Tokenization(add_special_tokens=special), values_per_token=values)
     strings = [service.tokenizer.token(int(id_)) for id_ in ids] if body.return_token_strs else None
     return json_response(
         {"count": len(ids), "max_model_len": service.max_length, "tokens": ids.tolist(), "token_strs": strings}
@@ -166,12 +167,13 @@ def tokenize(service: Service, body: TokenizeRequest) -> Response:
 
 
 def _tokenize_inputs(service: Service, body: TokenizeRequest) -> Response:
-    prompts = read_prompts(body.inputs)
-    service.check_count("inputs", len(prompts))
-    if not all(isinstance(prompt, str) for prompt in prompts):
-        raise InputError("inputs must be a text or a list of texts.")
-    tokenization = Tokenization(add_special_tokens=body.add_special_tokens is not False)
-    found = service.encode(prompts, tokenization, values_per_token=3)
+    with fields_as({"prompts": "inputs"}):
+        prompts = read_prompts(body.inputs)
+        service.check_count("inputs", len(prompts))
+        if not all(isinstance(prompt, str) for prompt in prompts):
+            raise InputError("inputs must be a text or a list of texts.", field="inputs")
+        tokenization = Tokenization(add_special_tokens=body.add_special_tokens is not False)
+        found = service.encode(prompts, tokenization, values_per_token=3)
     special = service.tokenizer.special_ids
 
     def written(ids: list[int]) -> orjson.Fragment:

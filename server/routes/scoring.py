@@ -8,7 +8,7 @@ from fastapi import FastAPI
 from starlette.requests import Request
 from starlette.responses import Response
 
-from jaxembed.errors import InputError
+from jaxembed.errors import InputError, fields_as
 from jaxembed.inputs.chat import plain
 from jaxembed.packing.text import Text
 from jaxembed.server.encoding import json_response
@@ -59,11 +59,11 @@ async def score(service: Service, request: Request, body: ScoreRequest) -> Respo
     names = next((pair for pair in _PAIRS if set(pair) == given), None)
     if names is None:
         known = ", ".join(f"{one} and {other}" for one, other in _PAIRS)
-        raise HttpError(400, f"give the two sides as one of these pairs: {known}.", param=names)
+        raise HttpError(400, f"give the two sides as one of these pairs: {known}.")
     left, right = [await aside(request, texts_of_side, getattr(body, field), field) for field in names]
     if len(left) not in (1, len(right)):
         raise InputError("Input lengths must be either 1:1, 1:N or N:N")
-    found, tokens = await _scores(service, request, body, left, right)
+    found, tokens = await _scores(service, request, body, left, right, names)
     data = [{"index": index, "object": "score", "score": value} for index, value in enumerate(found)]
     head = {"id": new_id(request, "score", body.request_id), "object": "list", "created": int(time.time()), "model": name}
     return json_response({**head, "data": data, "usage": usage(tokens)})
@@ -72,14 +72,15 @@ async def score(service: Service, request: Request, body: ScoreRequest) -> Respo
 async def rerank(service: Service, request: Request, body: RerankRequest) -> Response:
     """Answers `/rerank`; a body with `texts` as text-embeddings-inference does."""
     name = service.check_model(body.model)
-    documents = body.documents if body.texts is None else body.texts
+    name_of_texts = "documents" if body.texts is None else "texts"
+    documents = getattr(body, name_of_texts)
     if body.query is None or documents is None:
-        raise HttpError(400, "a 'query' and 'documents' are needed.", param="query" if body.query is None else "documents")
+        raise HttpError(400, "a 'query' and 'documents' are needed.", field="query" if body.query is None else "documents")
     query = await aside(request, texts_of_side, body.query, "query")
     texts = await aside(request, texts_of_side, documents, "documents")
     if len(query) != 1:
-        raise HttpError(400, "the query must be one text.", param="query")
-    found, tokens = await _scores(service, request, body, query, texts)
+        raise HttpError(400, "the query must be one text.", field="query")
+    found, tokens = await _scores(service, request, body, query, texts, ("query", name_of_texts))
     order = np.argsort(-np.array(found), kind="stable").tolist()
     if body.texts is not None:
         shown = [{"text": text} if body.return_text else {} for text in texts]
@@ -93,13 +94,27 @@ async def rerank(service: Service, request: Request, body: RerankRequest) -> Res
 
 
 async def _scores(
-    service: Service, request: Request, body: ScoreRequest | RerankRequest, left: list[str], right: list[str]
+    service: Service,
+    request: Request,
+    body: ScoreRequest | RerankRequest,
+    left: list[str],
+    right: list[str],
+    names: tuple[str, str],
 ) -> tuple[list[float], int]:
-    """Returns the similarity of each pair, and how many tokens all pairs have. A lone left text is paired with all."""
+    """Returns the similarity of each pair, and how many tokens all pairs have. A lone left text is paired with all.
+
+    Args:
+        service: what serves the model.
+        request: whose body it is.
+        body: what else it says.
+        left: the texts of one side.
+        right: those of the other.
+        names: the fields of the body that hold them.
+    """
     service.check_count("documents", max(len(left), len(right)))
     params = PoolingParams(use_activation=body.use_activation)
-    ones = await _tokenized(service, body, left, "max_tokens_per_query", params)
-    others = await _tokenized(service, body, right, "max_tokens_per_doc", params)
+    ones = await _tokenized(service, body, left, names[0], "max_tokens_per_query", params)
+    others = await _tokenized(service, body, right, names[1], "max_tokens_per_doc", params)
     vectors = await service.vectors([*ones, *others], service.task, body.priority, lambda: gone(request))
     pairs = [(0 if len(ones) == 1 else index, len(ones) + index) for index in range(len(others))]
     both = [*ones, *others]
@@ -109,16 +124,20 @@ async def _scores(
     return found, sum(len(both[a].ids) + len(both[b].ids) for a, b in pairs)
 
 
-async def _tokenized(service: Service, body: ModelRequest, texts: list[str], name: str, params: PoolingParams) -> list[Text]:
-    limit = getattr(body, name) or 0
+async def _tokenized(
+    service: Service, body: ModelRequest, texts: list[str], name: str, limited_by: str, params: PoolingParams
+) -> list[Text]:
+    limit = getattr(body, limited_by) or 0
     if limit >= service.max_length:
-        raise HttpError(400, f"{name} ({limit}) must be less than max_model_len ({service.max_length}).", param=name)
+        what = f"{limited_by} ({limit})"
+        raise HttpError(400, f"{what} must be less than max_model_len ({service.max_length}).", field=limited_by)
     options = body.tokenization()
     if limit:
         options["truncate_prompt_tokens"] = limit
     elif isinstance(body, RerankRequest) and body.truncate:
         options |= {"truncate_prompt_tokens": -1, "truncation_side": body.truncation_direction.lower()}
-    return await service.texts(texts, params, task=service.task, options=options)
+    with fields_as({"prompts": name, "max_length": limited_by if limit else "truncate_prompt_tokens"}):
+        return await service.texts(texts, params, task=service.task, options=options)
 
 
 def texts_of_side(value: Any, name: str) -> list[str]:
@@ -127,12 +146,13 @@ def texts_of_side(value: Any, name: str) -> list[str]:
         return [_text(value, name)]
     if not value:
         what = "text_pair" if name in ("documents", "items", "data_2", "text_2") else "text"
-        raise InputError(f"At least one {what} element must be given")
+        raise InputError(f"At least one {what} element must be given", field=name)
     return [_text(each, name) for each in value]
 
 
 def _text(value: Any, name: str) -> str:
-    text = plain(value)
+    with fields_as({"messages": name}):
+        text = plain(value)
     if not isinstance(text, str):
-        raise HttpError(400, f"{name} must hold texts, or objects with 'content' or 'text'.", param=name)
+        raise HttpError(400, f"{name} must hold texts, or objects with 'content' or 'text'.", field=name)
     return text

@@ -11,6 +11,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from jaxembed import __version__
+from jaxembed.errors import fields_as
 from jaxembed.heads.task import Task
 from jaxembed.heads.tokens import TOKEN_EMBED
 from jaxembed.heads.vectors import EMBED
@@ -75,17 +76,18 @@ def add_routes(app: FastAPI, service: Service) -> None:
 async def embed(service: Service, request: Request, body: EmbedRequest, task: Task) -> Response:
     """Answers `/embed` and `/embed_all`: a bare list, also for one text."""
     begin = time.perf_counter()
-    prompts = await aside(request, read_prompts, body.inputs)
-    service.check_count("inputs", len(prompts))
-    service.check_ids(prompts, request.headers.get("user-agent", ""))
-    answer = await service.run(
-        prompts,
-        PoolingParams(use_activation=body.normalize is not False, dimensions=body.dimensions),
-        task=task,
-        options=_truncation(body),
-        prefix=service.prompt(body.prompt_name),
-        gone=lambda: gone(request),
-    )
+    with fields_as({"prompts": "inputs"}):
+        prompts = await aside(request, read_prompts, body.inputs)
+        service.check_count("inputs", len(prompts))
+        service.check_ids(prompts, request.headers.get("user-agent", ""))
+        answer = await service.run(
+            prompts,
+            PoolingParams(use_activation=body.normalize is not False, dimensions=body.dimensions),
+            task=task,
+            options=_truncation(body),
+            prefix=service.prompt(body.prompt_name),
+            gone=lambda: gone(request),
+        )
     respond = large_json_response if answer.is_large else json_response
     response = await service.off_loop(answer.is_large, respond, answer.results)
     characters = sum(len(prompt) for prompt in prompts if isinstance(prompt, str))
@@ -98,15 +100,16 @@ async def similarity(service: Service, request: Request, body: SimilarityRequest
     options = body.parameters or SimilarityParameters()
     sentences = [body.inputs.source_sentence, *body.inputs.sentences]
     if len(sentences) == 1:
-        raise HttpError(400, "`inputs.sentences` cannot be empty")
+        raise HttpError(400, "`inputs.sentences` cannot be empty", field="inputs.sentences")
     service.check_count("sentences", len(body.inputs.sentences))
-    answer = await service.run(
-        sentences,
-        PoolingParams(use_activation=True),
-        options=_truncation(options),
-        prefix=service.prompt(options.prompt_name),
-        gone=lambda: gone(request),
-    )
+    with fields_as({"prompts": "inputs", "prompt_name": "parameters.prompt_name"}):
+        answer = await service.run(
+            sentences,
+            PoolingParams(use_activation=True),
+            options=_truncation(options),
+            prefix=service.prompt(options.prompt_name),
+            gone=lambda: gone(request),
+        )
     source, *others = answer.results
     return json_response((np.stack(others) @ source).tolist())
 
