@@ -3,17 +3,15 @@
 import dataclasses
 import math
 from itertools import islice
-from typing import Any, Literal
+from typing import Any
 
 import orjson
 from pydantic import ValidationError
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
-from starlette.types import Scope
 
 from jaxembed.errors import InputError, JaxEmbedError, OverloadedError, RefusedError
-
-Face = Literal["openai", "cohere", "tei"]
+from jaxembed.server.faces import Face
 
 _TYPES = {
     400: "BadRequestError",
@@ -112,20 +110,6 @@ class Problem:
         """The flat fields that older clients read and the nested object of newer ones, in one body."""
         flat = {"message": self.message, "type": self.type_, "param": self.field, "code": self.status}
         return {"object": "error", **flat, "error": flat}
-
-
-def path_of(scope: Scope) -> str:
-    """Returns the path that routes are looked up by: without the prefix that a proxy shows the server under."""
-    path, prefix = scope["path"], scope.get("root_path", "")
-    # As Starlette's router has it: a prefix ends where a part of the path does.
-    return path[len(prefix) :] if path.startswith(prefix) and path[len(prefix) : len(prefix) + 1] in ("", "/") else path
-
-
-def face_of(path: str) -> Face:
-    """Returns whose clients call a path."""
-    if path in ("/v2/embed", "/v1/embed"):
-        return "cohere"
-    return "tei" if path in ("/", "/embed", "/embed_all", "/embed_sparse", "/similarity", "/info", "/decode") else "openai"
 
 
 def _validation(error: ValidationError) -> tuple[str, str, str | None]:

@@ -1,7 +1,7 @@
 """Bodies of requests, read with limits, and what every route does with them."""
 
 import uuid
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from enum import Enum
 from typing import Any
 
@@ -11,7 +11,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from jaxembed.server import bodies
-from jaxembed.server.errors import HttpError, face_of
+from jaxembed.server.errors import HttpError
+from jaxembed.server.faces import Face
 from jaxembed.server.schemas.common import CohereError, ErrorResponse, TeiError
 from jaxembed.server.service import Service
 
@@ -29,17 +30,32 @@ _MEANINGS = {
     501: "this model has no such task",
     503: "the engine is not available; Retry-After says for how long",
 }
-_SHAPES = {"openai": ErrorResponse, "cohere": CohereError, "tei": TeiError}
+_SHAPES: dict[Face, type[BaseModel]] = {"openai": ErrorResponse, "cohere": CohereError, "tei": TeiError}
 _RAW = {"schema": {"type": "string", "format": "binary"}}
 
 
-def errors_of(path: str) -> dict[int | str, dict[str, Any]]:
-    """Returns the documentation of what a path may answer besides 200."""
-    face = face_of(path)
+def errors_of(face: Face) -> dict[int | str, dict[str, Any]]:
+    """Returns the documentation of what a route of an API may answer besides 200."""
     left_out = 400 if face == "tei" else 422
     return {
         status: {"model": _SHAPES[face], "description": meaning} for status, meaning in _MEANINGS.items() if status != left_out
     }
+
+
+def route[F: Callable[..., Any]](
+    app: FastAPI, path: str, *, face: Face, methods: Sequence[str] = ("GET",), **options: Any
+) -> Callable[[F], F]:
+    """Adds a route that reads no body; a decorator, as FastAPI's `api_route`.
+
+    Args:
+        app: the application.
+        path: where.
+        face: whose clients call it, in whose shape its errors are answered.
+        methods: HTTP's.
+        options: those of `api_route`.
+    """
+    app.state.faces.add(path, face)
+    return app.api_route(path, methods=list(methods), **options)
 
 
 def add_route(
@@ -47,18 +63,29 @@ def add_route(
     paths: str | tuple[str, ...],
     handler: Handler,
     *,
+    face: Face,
     body: type[BaseModel],
     answer: Any,
     summary: str,
     tags: list[str | Enum],
     raw: bool = False,
 ) -> None:
-    """Adds a POST route under each path: the first is documented, with `body` and `answer` as schemas that run no code.
+    """Adds a POST route under each path; the first is documented.
 
-    raw: whether it may answer in bytes as well.
+    Args:
+        app: the application.
+        paths: where.
+        handler: answers a request.
+        face: whose clients call it, in whose shape its errors are answered.
+        body: the schema of its body, for the documentation alone: the handler reads the body itself.
+        answer: the schema of its answer, which runs no code.
+        summary: a line for the documentation.
+        tags: where the documentation lists it.
+        raw: whether it may answer in bytes as well.
     """
     content = {"content": {"application/octet-stream": _RAW}} if raw else {}
     for number, path in enumerate((paths,) if isinstance(paths, str) else paths):
+        app.state.faces.add(path, face)
         app.state.bodies[path] = body
         app.add_api_route(
             path,
@@ -66,7 +93,7 @@ def add_route(
             methods=["POST"],
             response_model=None,
             response_class=Response,
-            responses={200: {"model": answer, **content}, **errors_of(path)},
+            responses={200: {"model": answer, **content}, **errors_of(face)},
             summary=summary,
             tags=tags,
             include_in_schema=number == 0,

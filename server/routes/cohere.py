@@ -50,6 +50,7 @@ def add_routes(app: FastAPI, service: Service) -> None:
             app,
             path,
             handler,
+            face="cohere",
             body=CohereEmbedRequest,
             answer=CohereEmbedResponse,
             summary=f"Vectors of texts (Cohere, version {path[2]})",

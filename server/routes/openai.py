@@ -13,7 +13,7 @@ from jaxembed.heads.tasks import TASKS, asked_by
 from jaxembed.inputs.prompts import Prompt, read_prompts
 from jaxembed.server.encoding import vectors_response
 from jaxembed.server.errors import HttpError
-from jaxembed.server.requests import add_route, aside, gone, new_id, read
+from jaxembed.server.requests import add_route, aside, gone, new_id, read, route
 from jaxembed.server.schemas.common import VectorRequest, usage
 from jaxembed.server.schemas.openai import EmbeddingRequest, EmbeddingResponse, PoolingRequest, PoolingResponse
 from jaxembed.server.service import Answer, Service
@@ -32,6 +32,7 @@ def add_routes(app: FastAPI, service: Service) -> None:
         app,
         ("/v1/embeddings", "/embeddings"),
         embeddings,
+        face="openai",
         body=EmbeddingRequest,
         answer=EmbeddingResponse,
         summary="Vectors of texts (OpenAI)",
@@ -39,7 +40,7 @@ def add_routes(app: FastAPI, service: Service) -> None:
         raw=True,
     )
 
-    @app.post("/classify", include_in_schema=False)
+    @route(app, "/classify", face="openai", methods=("POST",), include_in_schema=False)
     async def classify() -> Response:
         raise HttpError(501, "The model does not support Classification API")
 
@@ -47,6 +48,7 @@ def add_routes(app: FastAPI, service: Service) -> None:
         app,
         "/pooling",
         pooling,
+        face="openai",
         body=PoolingRequest,
         answer=PoolingResponse,
         summary="Vectors of texts or of all their tokens (vLLM)",

@@ -18,7 +18,7 @@ from jaxembed.heads.vectors import EMBED
 from jaxembed.inputs.prompts import read_prompts
 from jaxembed.server.encoding import json_response, large_json_response
 from jaxembed.server.errors import HttpError
-from jaxembed.server.requests import add_route, aside, checked, gone, read, read_object
+from jaxembed.server.requests import add_route, aside, checked, gone, read, read_object, route
 from jaxembed.server.routes import cohere, openai, scoring
 from jaxembed.server.schemas.cohere import CohereEmbedRequest
 from jaxembed.server.schemas.openai import EmbeddingRequest, PoolingRequest
@@ -54,13 +54,17 @@ def add_routes(app: FastAPI, service: Service) -> None:
         ("/decode", texts, DecodeRequest, list[str], "Texts of token ids (TEI)"),
     ):
         if isinstance(paths, tuple):
-            add_route(app, paths[1], anything, body=body, answer=answer, summary=f"{summary}, or any body", tags=["TEI"])
+            any_body = f"{summary}, or any body"
+            add_route(app, paths[1], anything, face="tei", body=body, answer=answer, summary=any_body, tags=["TEI"])
             paths = paths[0]
-        add_route(app, paths, handler, body=body, answer=answer, summary=summary, tags=["TEI"])
+        add_route(app, paths, handler, face="tei", body=body, answer=answer, summary=summary, tags=["TEI"])
+    # TEI's one path that is not served here is answered in its shape all the same.
+    app.state.faces.add("/embed_sparse", "tei")
     add_route(
         app,
         "/invocations",
         anything,
+        face="openai",
         body=EmbeddingRequest,
         answer=Any,
         summary="The body of any route, told apart by its fields (SageMaker)",
@@ -68,7 +72,7 @@ def add_routes(app: FastAPI, service: Service) -> None:
         raw=True,
     )
 
-    @app.get("/info", tags=["TEI"], summary="What is served (TEI)", response_model=Info)
+    @route(app, "/info", face="tei", tags=["TEI"], summary="What is served (TEI)", response_model=Info)
     async def info() -> Response:
         return json_response(_info(service))
 
