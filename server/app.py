@@ -30,7 +30,7 @@ _REF = "#/components/schemas/{model}"
 def create_app(service: Service, *, tracing: Tracing | None = None) -> FastAPI:
     """Returns the application that serves a model; its lifespan starts and stops the service.
 
-    Its `state` holds what requests look up: the service, the schema of the body of each path, and the face of each path.
+    Its `state` holds what is looked up: the settings, the threads, and by path the schema of the body and the face.
 
     Args:
         service: the model that is served.
@@ -57,7 +57,8 @@ def create_app(service: Service, *, tracing: Tracing | None = None) -> FastAPI:
         lifespan=lifespan,
         openapi_url="/openapi.json" if settings.docs else None,
     )
-    app.state.service, app.state.bodies, app.state.faces = service, {}, Faces()
+    app.state.settings, app.state.threads = settings, service.threads
+    app.state.bodies, app.state.faces = {}, Faces()
     for own in app.routes:
         assert isinstance(own, Route), "FastAPI's own, the documentation"
         app.state.faces.add(own.path, "openai")

@@ -14,7 +14,8 @@ from jaxembed.server import bodies
 from jaxembed.server.errors import HttpError
 from jaxembed.server.faces import Face
 from jaxembed.server.schemas.common import CohereError, ErrorResponse, TeiError
-from jaxembed.server.service import Service
+from jaxembed.server.settings import Settings
+from jaxembed.server.threads import Threads
 
 Handler = Callable[[Request], Coroutine[Any, Any, Response]]
 
@@ -114,22 +115,23 @@ async def read_object(request: Request) -> dict[str, Any]:
             "Unsupported Media Type: Only 'application/json' is allowed; the request says "
             f"{kind[:80] or 'nothing'!r}. Send the header Content-Type: application/json.",
         )
-    settings = request.app.state.service.settings
+    settings: Settings = request.app.state.settings
     body = await bodies.receive(request, settings)
     request.state.body_bytes = len(body)
-    return await aside(request, bodies.parse, body, settings)
+    threads: Threads = request.app.state.threads
+    return await threads.run(is_large(request), bodies.parse, body, settings)
 
 
 async def checked[M: BaseModel](request: Request, model: type[M], value: dict[str, Any]) -> M:
     """Returns a parsed body as a `model`. Raises pydantic's error."""
-    return await aside(request, model.model_validate, value)
+    threads: Threads = request.app.state.threads
+    return await threads.run(is_large(request), model.model_validate, value)
 
 
-async def aside[**P, R](request: Request, work: Callable[P, R], *arguments: P.args, **options: P.kwargs) -> R:
-    """Returns what `work` makes of a body that has been read: in a thread if the body is large, so that others go on."""
-    service: Service = request.app.state.service
-    large = request.state.body_bytes > bodies.INLINE_BYTES
-    return await service.off_loop(large, work, *arguments, **options)
+def is_large(request: Request) -> bool:
+    """Whether what is made of a body that has been read is made in a thread, so that others go on."""
+    size: int = request.state.body_bytes
+    return size > bodies.INLINE_BYTES
 
 
 async def gone(request: Request) -> None:

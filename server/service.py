@@ -5,12 +5,9 @@ Knows the engine and the scheduler, and nothing of routes or of what answers loo
 
 import asyncio
 import logging
-import os
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -26,6 +23,7 @@ from jaxembed.inputs.prompts import Prompt, Tokenization
 from jaxembed.packing.text import Options, Text
 from jaxembed.server.errors import HttpError
 from jaxembed.server.settings import Settings
+from jaxembed.server.threads import Threads
 from jaxembed.vllm.llm import LLM
 from jaxembed.vllm.params import PoolingParams, options_of
 
@@ -78,7 +76,7 @@ class Service:
         self.started_at = int(time.time())
         self.truncated_texts = 0
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._pool = ThreadPoolExecutor(min(4, os.cpu_count() or 1), thread_name_prefix="jaxembed-tokenize")
+        self.threads = Threads()
         self._prepared: dict[Task, asyncio.Future[None]] = {}  # but for the one that is served, warm from the start
         self._warned_of_ids = False
         self._template = self._chat_template(settings.chat_template or self.tokenizer.chat_template)
@@ -101,7 +99,7 @@ class Service:
     def stop(self) -> None:
         """Stops the queue; what is left fails."""
         self.scheduler.stop()
-        self._pool.shutdown(wait=False, cancel_futures=True)
+        self.threads.stop()
 
     @property
     def task(self) -> Task:
@@ -252,7 +250,7 @@ class Service:
         size = sum(map(len, prompts))
         self.scheduler.admit(size // _CHARACTERS_PER_TOKEN)
         large = size > INLINE_CHARACTERS
-        return await self.off_loop(large, self._texts, prompts, options_of(resolved), tokenization, prefix, max_tokens)
+        return await self.threads.run(large, self._texts, prompts, options_of(resolved), tokenization, prefix, max_tokens)
 
     def encode(self, prompts: Sequence[Prompt], tokenization: Tokenization, *, values_per_token: int) -> list[np.ndarray]:
         """Returns token ids, unchecked, of texts no longer than those that are embedded. Raises as `check_answer` does."""
@@ -263,13 +261,6 @@ class Service:
             self.check_answer(tokens * values_per_token, f"{tokens} tokens")
             found += encoded
         return found
-
-    async def off_loop[**P, R](self, large: bool, work: Callable[P, R], *arguments: P.args, **options: P.kwargs) -> R:
-        """Returns what `work` does: in a thread if it is large, here if a hop would cost more."""
-        if not large:
-            return work(*arguments, **options)
-        assert self._loop is not None
-        return await self._loop.run_in_executor(self._pool, partial(work, *arguments, **options))
 
     def _texts(
         self,

@@ -12,7 +12,7 @@ from jaxembed.errors import fields_as
 from jaxembed.heads.task import EMBEDDINGS
 from jaxembed.server.encoding import cohere_embeddings, json_response, large_json_response
 from jaxembed.server.errors import HttpError
-from jaxembed.server.requests import add_route, aside, gone, new_id, read
+from jaxembed.server.requests import add_route, gone, is_large, new_id, read
 from jaxembed.server.schemas.cohere import CohereEmbedRequest, CohereEmbedResponse
 from jaxembed.server.service import Service
 from jaxembed.vllm.params import PoolingParams
@@ -67,7 +67,7 @@ async def embed(service: Service, request: Request, body: CohereEmbedRequest, *,
     cut = body.truncate != "NONE"
     given = "texts" if body.texts else "inputs"
     with fields_as({"prompts": given, "messages": given, "dimensions": "output_dimension", "max_length": "max_tokens"}):
-        prompts, prefix = await aside(request, _prompts, service, body, prompting.prefix)
+        prompts, prefix = await service.threads.run(is_large(request), _prompts, service, body, prompting.prefix)
         answer = await service.run(
             prompts,
             PoolingParams(dimensions=body.output_dimension),
@@ -81,7 +81,7 @@ async def embed(service: Service, request: Request, body: CohereEmbedRequest, *,
             gone=lambda: gone(request),
         )
     by_type = version == "2" or body.embedding_types is not None
-    made = await service.off_loop(answer.is_large, cohere_embeddings, answer.results, body.embedding_types or ["float"])
+    made = await service.threads.run(answer.is_large, cohere_embeddings, answer.results, body.embedding_types or ["float"])
     meta: dict[str, Any] = {
         "api_version": {"version": version},
         "billed_units": {"input_tokens": answer.tokens, "image_tokens": 0},
@@ -89,7 +89,7 @@ async def embed(service: Service, request: Request, body: CohereEmbedRequest, *,
     if prompting.warning is not None:
         meta["warnings"] = [prompting.warning]
     respond = large_json_response if answer.is_large else json_response
-    return await service.off_loop(
+    return await service.threads.run(
         answer.is_large,
         respond,
         {

@@ -13,7 +13,7 @@ from jaxembed.heads.tasks import TASKS, asked_by
 from jaxembed.inputs.prompts import Prompt, read_prompts
 from jaxembed.server.encoding import vectors_response
 from jaxembed.server.errors import HttpError
-from jaxembed.server.requests import add_route, aside, gone, new_id, read, route
+from jaxembed.server.requests import add_route, gone, is_large, new_id, read, route
 from jaxembed.server.schemas.common import VectorRequest, usage
 from jaxembed.server.schemas.openai import EmbeddingRequest, EmbeddingResponse, PoolingRequest, PoolingResponse
 from jaxembed.server.service import Answer, Service
@@ -86,7 +86,7 @@ async def pool(service: Service, request: Request, body: PoolingRequest) -> Resp
 async def _run(service: Service, request: Request, body: VectorRequest, task: Task) -> Answer:
     given = "input" if body.messages is None else "messages"
     with fields_as({"prompts": given, "messages": given, "max_length": "truncate_prompt_tokens"}):
-        prompts, is_chat = await aside(request, prompts_of, service, body)
+        prompts, is_chat = await service.threads.run(is_large(request), prompts_of, service, body)
         service.check_count("input", len(prompts))
         service.check_ids(prompts, request.headers.get("user-agent", ""))
         special = body.add_special_tokens if body.add_special_tokens is not None else not is_chat
@@ -147,7 +147,7 @@ async def _respond(
 ) -> Response:
     large = answer.is_large
     head = {"id": new_id(request, prefix, body.request_id), "object": "list", "created": int(time.time()), "model": name}
-    return await service.off_loop(
+    return await service.threads.run(
         large,
         vectors_response,
         head,

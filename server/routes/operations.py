@@ -14,7 +14,7 @@ from jaxembed.inputs.prompts import Tokenization, read_prompts
 from jaxembed.server.encoding import json_response, large_json_response
 from jaxembed.server.errors import HttpError, Problem
 from jaxembed.server.metrics import Metrics
-from jaxembed.server.requests import add_route, aside, read, route
+from jaxembed.server.requests import add_route, is_large, read, route
 from jaxembed.server.schemas.common import ErrorResponse
 from jaxembed.server.schemas.openai import DetokenizeRequest, DetokenizeResponse, ModelList, TokenizeRequest, TokenizeResponse
 from jaxembed.server.schemas.tei import Token
@@ -88,12 +88,13 @@ def add_routes(app: FastAPI, service: Service, metrics: Metrics) -> None:
         return json_response({"object": "list", "data": data})
 
     async def tokens(request: Request) -> Response:
-        return await aside(request, tokenize, service, await read(request, TokenizeRequest))
+        body = await read(request, TokenizeRequest)
+        return await service.threads.run(is_large(request), tokenize, service, body)
 
     async def text(request: Request) -> Response:
         body = await read(request, DetokenizeRequest)
         service.check_model(body.model)
-        return await aside(request, detokenize, service, body.tokens)
+        return await service.threads.run(is_large(request), detokenize, service, body.tokens)
 
     tags: list[str | Enum] = ["tokens"]
     add_route(

@@ -13,7 +13,7 @@ from jaxembed.inputs.chat import plain
 from jaxembed.packing.text import Text
 from jaxembed.server.encoding import json_response
 from jaxembed.server.errors import HttpError
-from jaxembed.server.requests import add_route, aside, gone, new_id, read
+from jaxembed.server.requests import add_route, gone, is_large, new_id, read
 from jaxembed.server.schemas.common import ModelRequest, usage
 from jaxembed.server.schemas.scoring import RerankRequest, RerankResponse, ScoreRequest, ScoreResponse
 from jaxembed.server.schemas.tei import Rank
@@ -62,7 +62,8 @@ async def score(service: Service, request: Request, body: ScoreRequest) -> Respo
     if names is None:
         known = ", ".join(f"{one} and {other}" for one, other in _PAIRS)
         raise HttpError(400, f"give the two sides as one of these pairs: {known}.")
-    left, right = [await aside(request, texts_of_side, getattr(body, field), field) for field in names]
+    large = is_large(request)
+    left, right = [await service.threads.run(large, texts_of_side, getattr(body, field), field) for field in names]
     if len(left) not in (1, len(right)):
         raise InputError("Input lengths must be either 1:1, 1:N or N:N")
     found, tokens = await _scores(service, request, body, left, right, names)
@@ -78,8 +79,8 @@ async def rerank(service: Service, request: Request, body: RerankRequest) -> Res
     documents = getattr(body, name_of_texts)
     if body.query is None or documents is None:
         raise HttpError(400, "a 'query' and 'documents' are needed.", field="query" if body.query is None else "documents")
-    query = await aside(request, texts_of_side, body.query, "query")
-    texts = await aside(request, texts_of_side, documents, "documents")
+    query = await service.threads.run(is_large(request), texts_of_side, body.query, "query")
+    texts = await service.threads.run(is_large(request), texts_of_side, documents, "documents")
     if len(query) != 1:
         raise HttpError(400, "the query must be one text.", field="query")
     found, tokens = await _scores(service, request, body, query, texts, ("query", name_of_texts))
@@ -122,7 +123,7 @@ async def _scores(
     both = [*ones, *others]
     compare, large = service.task.compare, Answer(vectors, []).is_large
     assert compare is not None, "a task that a model is served for compares"
-    found = await service.off_loop(large, lambda: [compare(vectors[a], vectors[b]) for a, b in pairs])
+    found = await service.threads.run(large, lambda: [compare(vectors[a], vectors[b]) for a, b in pairs])
     return found, sum(len(both[a].ids) + len(both[b].ids) for a, b in pairs)
 
 

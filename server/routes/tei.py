@@ -18,7 +18,7 @@ from jaxembed.heads.vectors import EMBED
 from jaxembed.inputs.prompts import read_prompts
 from jaxembed.server.encoding import json_response, large_json_response
 from jaxembed.server.errors import HttpError
-from jaxembed.server.requests import add_route, aside, checked, gone, read, read_object, route
+from jaxembed.server.requests import add_route, checked, gone, is_large, read, read_object, route
 from jaxembed.server.routes import cohere, openai, scoring
 from jaxembed.server.schemas.cohere import CohereEmbedRequest
 from jaxembed.server.schemas.openai import EmbeddingRequest, PoolingRequest
@@ -41,13 +41,14 @@ def add_routes(app: FastAPI, service: Service) -> None:
         return await similarity(service, request, await read(request, SimilarityRequest))
 
     async def texts(request: Request) -> Response:
-        return await aside(request, decode, service, await read(request, DecodeRequest))
+        body = await read(request, DecodeRequest)
+        return await service.threads.run(is_large(request), decode, service, body)
 
     async def anything(request: Request) -> Response:
         return await dispatch(service, request, await read_object(request))
 
     vectors, tokens = list[list[float]], list[list[list[float]]]
-    for paths, handler, body, answer, summary in (
+    for paths, handler, schema, answer, summary in (
         (("/embed", "/"), embeddings, EmbedRequest, vectors, "Vectors of texts (TEI)"),
         ("/embed_all", all_embeddings, EmbedRequest, tokens, "Vectors of all tokens (TEI)"),
         ("/similarity", similarities, SimilarityRequest, list[float], "How near sentences are to one (TEI)"),
@@ -55,9 +56,9 @@ def add_routes(app: FastAPI, service: Service) -> None:
     ):
         if isinstance(paths, tuple):
             any_body = f"{summary}, or any body"
-            add_route(app, paths[1], anything, face="tei", body=body, answer=answer, summary=any_body, tags=["TEI"])
+            add_route(app, paths[1], anything, face="tei", body=schema, answer=answer, summary=any_body, tags=["TEI"])
             paths = paths[0]
-        add_route(app, paths, handler, face="tei", body=body, answer=answer, summary=summary, tags=["TEI"])
+        add_route(app, paths, handler, face="tei", body=schema, answer=answer, summary=summary, tags=["TEI"])
     # TEI's one path that is not served here is answered in its shape all the same.
     app.state.faces.add("/embed_sparse", "tei")
     add_route(
@@ -81,7 +82,7 @@ async def embed(service: Service, request: Request, body: EmbedRequest, task: Ta
     """Answers `/embed` and `/embed_all`: a bare list, also for one text."""
     begin = time.perf_counter()
     with fields_as({"prompts": "inputs"}):
-        prompts = await aside(request, read_prompts, body.inputs)
+        prompts = await service.threads.run(is_large(request), read_prompts, body.inputs)
         service.check_count("inputs", len(prompts))
         service.check_ids(prompts, request.headers.get("user-agent", ""))
         answer = await service.run(
@@ -93,7 +94,7 @@ async def embed(service: Service, request: Request, body: EmbedRequest, task: Ta
             gone=lambda: gone(request),
         )
     respond = large_json_response if answer.is_large else json_response
-    response = await service.off_loop(answer.is_large, respond, answer.results)
+    response = await service.threads.run(answer.is_large, respond, answer.results)
     characters = sum(len(prompt) for prompt in prompts if isinstance(prompt, str))
     response.headers.update(_headers(service, answer, characters, time.perf_counter() - begin))
     return response
