@@ -11,9 +11,11 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from jaxembed.server import bodies
+from jaxembed.server.encoding import json_response, large_json_response
 from jaxembed.server.errors import HttpError
 from jaxembed.server.faces import Face
 from jaxembed.server.schemas.common import CohereError, ErrorResponse, TeiError
+from jaxembed.server.service import Gone
 from jaxembed.server.settings import Settings
 from jaxembed.server.threads import Threads
 
@@ -134,10 +136,26 @@ def is_large(request: Request) -> bool:
     return size > bodies.INLINE_BYTES
 
 
-async def gone(request: Request) -> None:
-    """Waits until the client has hung up."""
-    while (await request.receive())["type"] != "http.disconnect":
-        pass
+def gone(request: Request) -> Gone:
+    """Returns what waits until the client has hung up."""
+
+    async def wait() -> None:
+        while (await request.receive())["type"] != "http.disconnect":
+            pass
+
+    return wait
+
+
+async def written(request: Request, body: Any, *, large: bool) -> Response:
+    """Returns a JSON answer.
+
+    Args:
+        request: what it answers.
+        body: what it holds.
+        large: whether it is written in a thread, a vector at a time, so that others go on.
+    """
+    threads: Threads = request.app.state.threads
+    return await threads.run(large, large_json_response if large else json_response, body)
 
 
 def new_id(request: Request, prefix: str, body_id: str | None = None) -> str:

@@ -7,7 +7,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -43,6 +43,31 @@ logger = logging.getLogger("jaxembed.server")
 
 # Waits until the client has hung up.
 Gone = Callable[[], Awaitable[None]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Asked:
+    """What a request asks of the model, whatever its API calls it.
+
+    Attributes:
+        prompts: texts, or token ids that need no tokenizer.
+        params: what each asks of its vector.
+        task: what is computed.
+        options: vLLM's `tokenization_kwargs`.
+        prefix: put before prompts that are texts.
+        max_tokens: longer texts are an error; None for the model's length.
+        priority: below 0 first, above 0 later, 0 by size.
+        gone: see `Gone`; None if nobody looks.
+    """
+
+    prompts: Sequence[Prompt]
+    params: PoolingParams = field(default_factory=PoolingParams)
+    task: Task = EMBED
+    options: Mapping[str, Any] | None = None
+    prefix: str = ""
+    max_tokens: int | None = None
+    priority: int = 0
+    gone: Gone | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,52 +230,33 @@ class Service:
         tokens = {name: str(token["content"] if isinstance(token, Mapping) else token) for name, token in named.items()}
         return ChatTemplate(source, special_tokens=tokens, content_format=self.settings.chat_template_content_format)
 
-    async def run(
-        self,
-        prompts: Sequence[Prompt],
-        params: PoolingParams,
-        *,
-        task: Task = EMBED,
-        options: Mapping[str, Any] | None = None,
-        prefix: str = "",
-        max_tokens: int | None = None,
-        priority: int = 0,
-        gone: Gone | None = None,
-    ) -> Answer:
+    async def run(self, asked: Asked) -> Answer:
         """Returns the result of each prompt.
 
-        options: vLLM's `tokenization_kwargs`. prefix: put before prompts that are texts. max_tokens: longer texts are an error.
-        priority: below 0 first, above 0 later, 0 by size. gone: see `Gone`. Raises what the engine and the scheduler raise.
+        Raises:
+            HttpError: the answer would be too large, or the client has hung up.
+            InputError: a prompt or an option cannot be used.
+            RefusedError: the scheduler or the engine does not do it now.
         """
-        width = params.dimensions or self.model.width
+        task, width = asked.task, asked.params.dimensions or self.model.width
         if not task.per_token:
-            values = task.values(texts=len(prompts), tokens=0, width=width)
-            self.check_answer(values, f"{len(prompts)} texts of {width} dimensions")
-        texts = await self.texts(prompts, params, task=task, options=options, prefix=prefix, max_tokens=max_tokens)
+            values = task.values(texts=len(asked.prompts), tokens=0, width=width)
+            self.check_answer(values, f"{len(asked.prompts)} texts of {width} dimensions")
+        texts = await self.texts(asked)
         if task.per_token:
             tokens = sum(len(text.ids) for text in texts)
             values = task.values(texts=len(texts), tokens=tokens, width=width)
             self.check_answer(values, f"{tokens} tokens of {width} dimensions")
-        results = await self.vectors(texts, task, priority, gone)
+        results = await self.vectors(texts, task=task, priority=asked.priority, gone=asked.gone)
         return Answer(results, [len(text.ids) for text in texts])
 
-    async def texts(
-        self,
-        prompts: Sequence[Prompt],
-        params: PoolingParams,
-        *,
-        task: Task,
-        options: Mapping[str, Any] | None = None,
-        prefix: str = "",
-        max_tokens: int | None = None,
-    ) -> list[Text]:
-        """Returns the prompts tokenized and checked, ready for `vectors`. Arguments are those of `run`."""
-        resolved = self.llm.resolve(params, task.name)
-        tokenization = self.encoder.tokenization(options)
-        size = sum(map(len, prompts))
+    async def texts(self, asked: Asked) -> list[Text]:
+        """Returns the prompts tokenized and checked, ready for `vectors`. Raises `InputError` and `OverloadedError`."""
+        params = options_of(self.llm.resolve(asked.params, asked.task.name))
+        tokenization = self.encoder.tokenization(asked.options)
+        size = sum(map(len, asked.prompts))
         self.scheduler.admit(size // _CHARACTERS_PER_TOKEN)
-        large = size > INLINE_CHARACTERS
-        return await self.threads.run(large, self._texts, prompts, options_of(resolved), tokenization, prefix, max_tokens)
+        return await self.threads.run(size > INLINE_CHARACTERS, self._texts, asked, params, tokenization)
 
     def encode(self, prompts: Sequence[Prompt], tokenization: Tokenization, *, values_per_token: int) -> list[np.ndarray]:
         """Returns token ids, unchecked, of texts no longer than those that are embedded. Raises as `check_answer` does."""
@@ -262,19 +268,13 @@ class Service:
             found += encoded
         return found
 
-    def _texts(
-        self,
-        prompts: Sequence[Prompt],
-        options: Options,
-        tokenization: Tokenization,
-        prefix: str,
-        max_tokens: int | None,
-    ) -> list[Text]:
-        texts = list(self.encoder.texts(prompts, options, tokenization=tokenization, prefix=prefix, bounded=True))
+    def _texts(self, asked: Asked, options: Options, tokenization: Tokenization) -> list[Text]:
+        found = self.encoder.texts(asked.prompts, options, tokenization=tokenization, prefix=asked.prefix, bounded=True)
+        texts = list(found)
         longest = max(len(text.ids) for text in texts)
-        if max_tokens is not None and longest > max_tokens:
+        if asked.max_tokens is not None and longest > asked.max_tokens:
             raise InputError(
-                f"Input of {longest} tokens exceeds max_tokens={max_tokens} with truncate=NONE. "
+                f"Input of {longest} tokens exceeds max_tokens={asked.max_tokens} with truncate=NONE. "
                 "Set truncate to END or START to allow truncation.",
                 field="max_tokens",
             )
@@ -282,8 +282,19 @@ class Service:
             self.truncated_texts += sum(len(text.ids) == tokenization.cut for text in texts)
         return texts
 
-    async def vectors(self, texts: list[Text], task: Task, priority: int, gone: Gone | None) -> list[np.ndarray]:
-        """Queues texts as one request and returns their results. Arguments are those of `run`."""
+    async def vectors(self, texts: list[Text], *, task: Task, priority: int, gone: Gone | None) -> list[np.ndarray]:
+        """Queues texts as one request and returns their results.
+
+        Args:
+            texts: of one or of several `texts`.
+            task: see `Asked`, as the rest.
+            priority: as there.
+            gone: as there.
+
+        Raises:
+            HttpError: the client has hung up.
+            RefusedError: the scheduler or the engine does not do it now.
+        """
         if task is not self.task:
             await self._prepare(task)
         assert self._loop is not None

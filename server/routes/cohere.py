@@ -10,11 +10,11 @@ from starlette.responses import Response
 
 from jaxembed.errors import fields_as
 from jaxembed.heads.task import EMBEDDINGS
-from jaxembed.server.encoding import cohere_embeddings, json_response, large_json_response
+from jaxembed.server.encoding import cohere_embeddings
 from jaxembed.server.errors import HttpError
-from jaxembed.server.requests import add_route, gone, is_large, new_id, read
+from jaxembed.server.requests import add_route, gone, is_large, new_id, read, written
 from jaxembed.server.schemas.cohere import CohereEmbedRequest, CohereEmbedResponse
-from jaxembed.server.service import Service
+from jaxembed.server.service import Asked, Service
 from jaxembed.vllm.params import PoolingParams
 
 # Cohere's own input types, and the names under which checkpoints keep the same prompt.
@@ -68,9 +68,9 @@ async def embed(service: Service, request: Request, body: CohereEmbedRequest, *,
     given = "texts" if body.texts else "inputs"
     with fields_as({"prompts": given, "messages": given, "dimensions": "output_dimension", "max_length": "max_tokens"}):
         prompts, prefix = await service.threads.run(is_large(request), _prompts, service, body, prompting.prefix)
-        answer = await service.run(
-            prompts,
-            PoolingParams(dimensions=body.output_dimension),
+        asked = Asked(
+            prompts=prompts,
+            params=PoolingParams(dimensions=body.output_dimension),
             options={
                 "truncate_prompt_tokens": limit if cut else None,
                 "truncation_side": "left" if body.truncate == "START" else "right",
@@ -78,8 +78,9 @@ async def embed(service: Service, request: Request, body: CohereEmbedRequest, *,
             prefix=prefix,
             max_tokens=None if cut else body.max_tokens,
             priority=body.priority,
-            gone=lambda: gone(request),
+            gone=gone(request),
         )
+        answer = await service.run(asked)
     by_type = version == "2" or body.embedding_types is not None
     made = await service.threads.run(answer.is_large, cohere_embeddings, answer.results, body.embedding_types or ["float"])
     meta: dict[str, Any] = {
@@ -88,18 +89,14 @@ async def embed(service: Service, request: Request, body: CohereEmbedRequest, *,
     }
     if prompting.warning is not None:
         meta["warnings"] = [prompting.warning]
-    respond = large_json_response if answer.is_large else json_response
-    return await service.threads.run(
-        answer.is_large,
-        respond,
-        {
-            "id": new_id(request, "embd"),
-            "embeddings": made if by_type else made["float"],
-            "texts": body.texts,
-            "meta": meta,
-            "response_type": "embeddings_by_type" if by_type else "embeddings_floats",
-        },
-    )
+    whole = {
+        "id": new_id(request, "embd"),
+        "embeddings": made if by_type else made["float"],
+        "texts": body.texts,
+        "meta": meta,
+        "response_type": "embeddings_by_type" if by_type else "embeddings_floats",
+    }
+    return await written(request, whole, large=answer.is_large)
 
 
 def prompting_for(service: Service, input_type: str | None) -> Prompting:

@@ -16,7 +16,7 @@ from jaxembed.server.errors import HttpError
 from jaxembed.server.requests import add_route, gone, is_large, new_id, read, route
 from jaxembed.server.schemas.common import VectorRequest, usage
 from jaxembed.server.schemas.openai import EmbeddingRequest, EmbeddingResponse, PoolingRequest, PoolingResponse
-from jaxembed.server.service import Answer, Service
+from jaxembed.server.service import Answer, Asked, Service
 
 
 def add_routes(app: FastAPI, service: Service) -> None:
@@ -90,15 +90,16 @@ async def _run(service: Service, request: Request, body: VectorRequest, task: Ta
         service.check_count("input", len(prompts))
         service.check_ids(prompts, request.headers.get("user-agent", ""))
         special = body.add_special_tokens if body.add_special_tokens is not None else not is_chat
-        return await service.run(
-            prompts,
-            body.params,
+        asked = Asked(
+            prompts=prompts,
+            params=body.params,
             task=task,
             options=body.tokenization(add_special_tokens=special),
             prefix=service.prompt(body.prompt_name),
             priority=body.priority,
-            gone=lambda: gone(request),
+            gone=gone(request),
         )
+        return await service.run(asked)
 
 
 def prompts_of(service: Service, body: VectorRequest) -> tuple[list[Prompt], bool]:

@@ -17,7 +17,7 @@ from jaxembed.server.requests import add_route, gone, is_large, new_id, read
 from jaxembed.server.schemas.common import ModelRequest, usage
 from jaxembed.server.schemas.scoring import RerankRequest, RerankResponse, ScoreRequest, ScoreResponse
 from jaxembed.server.schemas.tei import Rank
-from jaxembed.server.service import Answer, Service
+from jaxembed.server.service import Answer, Asked, Service
 from jaxembed.vllm.params import PoolingParams
 
 _PAIRS = (("queries", "documents"), ("queries", "items"), ("data_1", "data_2"), ("text_1", "text_2"))
@@ -118,9 +118,9 @@ async def _scores(
     params = PoolingParams(use_activation=body.use_activation)
     ones = await _tokenized(service, body, left, names[0], "max_tokens_per_query", params)
     others = await _tokenized(service, body, right, names[1], "max_tokens_per_doc", params)
-    vectors = await service.vectors([*ones, *others], service.task, body.priority, lambda: gone(request))
-    pairs = [(0 if len(ones) == 1 else index, len(ones) + index) for index in range(len(others))]
     both = [*ones, *others]
+    vectors = await service.vectors(both, task=service.task, priority=body.priority, gone=gone(request))
+    pairs = [(0 if len(ones) == 1 else index, len(ones) + index) for index in range(len(others))]
     compare, large = service.task.compare, Answer(vectors, []).is_large
     assert compare is not None, "a task that a model is served for compares"
     found = await service.threads.run(large, lambda: [compare(vectors[a], vectors[b]) for a, b in pairs])
@@ -140,7 +140,7 @@ async def _tokenized(
     elif isinstance(body, RerankRequest) and body.truncate:
         options |= {"truncate_prompt_tokens": -1, "truncation_side": body.truncation_direction.lower()}
     with fields_as({"prompts": name, "max_length": limited_by if limit else "truncate_prompt_tokens"}):
-        return await service.texts(texts, params, task=service.task, options=options)
+        return await service.texts(Asked(prompts=texts, params=params, task=service.task, options=options))
 
 
 def texts_of_side(value: Any, name: str) -> list[str]:

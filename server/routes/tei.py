@@ -16,15 +16,15 @@ from jaxembed.heads.task import Task
 from jaxembed.heads.tokens import TOKEN_EMBED
 from jaxembed.heads.vectors import EMBED
 from jaxembed.inputs.prompts import read_prompts
-from jaxembed.server.encoding import json_response, large_json_response
+from jaxembed.server.encoding import json_response
 from jaxembed.server.errors import HttpError
-from jaxembed.server.requests import add_route, checked, gone, is_large, read, read_object, route
+from jaxembed.server.requests import add_route, checked, gone, is_large, read, read_object, route, written
 from jaxembed.server.routes import cohere, openai, scoring
 from jaxembed.server.schemas.cohere import CohereEmbedRequest
 from jaxembed.server.schemas.openai import EmbeddingRequest, PoolingRequest
 from jaxembed.server.schemas.scoring import RerankRequest, ScoreRequest
 from jaxembed.server.schemas.tei import DecodeRequest, EmbedRequest, Info, SimilarityParameters, SimilarityRequest
-from jaxembed.server.service import Answer, Service
+from jaxembed.server.service import Answer, Asked, Service
 from jaxembed.vllm.params import PoolingParams
 
 
@@ -85,16 +85,16 @@ async def embed(service: Service, request: Request, body: EmbedRequest, task: Ta
         prompts = await service.threads.run(is_large(request), read_prompts, body.inputs)
         service.check_count("inputs", len(prompts))
         service.check_ids(prompts, request.headers.get("user-agent", ""))
-        answer = await service.run(
-            prompts,
-            PoolingParams(use_activation=body.normalize is not False, dimensions=body.dimensions),
+        asked = Asked(
+            prompts=prompts,
+            params=PoolingParams(use_activation=body.normalize is not False, dimensions=body.dimensions),
             task=task,
             options=_truncation(body),
             prefix=service.prompt(body.prompt_name),
-            gone=lambda: gone(request),
+            gone=gone(request),
         )
-    respond = large_json_response if answer.is_large else json_response
-    response = await service.threads.run(answer.is_large, respond, answer.results)
+        answer = await service.run(asked)
+    response = await written(request, answer.results, large=answer.is_large)
     characters = sum(len(prompt) for prompt in prompts if isinstance(prompt, str))
     response.headers.update(_headers(service, answer, characters, time.perf_counter() - begin))
     return response
@@ -108,13 +108,14 @@ async def similarity(service: Service, request: Request, body: SimilarityRequest
         raise HttpError(400, "`inputs.sentences` cannot be empty", field="inputs.sentences")
     service.check_count("sentences", len(body.inputs.sentences))
     with fields_as({"prompts": "inputs", "prompt_name": "parameters.prompt_name"}):
-        answer = await service.run(
-            sentences,
-            PoolingParams(use_activation=True),
+        asked = Asked(
+            prompts=sentences,
+            params=PoolingParams(use_activation=True),
             options=_truncation(options),
             prefix=service.prompt(options.prompt_name),
-            gone=lambda: gone(request),
+            gone=gone(request),
         )
+        answer = await service.run(asked)
     source, *others = answer.results
     return json_response((np.stack(others) @ source).tolist())
 

@@ -10,11 +10,10 @@ from fakes import FakeRunner
 from fastapi.testclient import TestClient
 from served import served
 
-from jaxembed import PoolingParams
 from jaxembed.errors import EngineError, OverloadedError, StoppedError
 from jaxembed.server.app import create_app
 from jaxembed.server.faces import Faces
-from jaxembed.server.service import Service
+from jaxembed.server.service import Asked, Service
 from jaxembed.server.settings import Settings
 
 
@@ -206,7 +205,7 @@ def test_a_client_that_hangs_up_gives_its_place_back(llm):
 
         async with app.router.lifespan_context(app):
             runner.gate.clear()
-            first = asyncio.ensure_future(service.run(["a"], PoolingParams()))
+            first = asyncio.ensure_future(service.run(Asked(prompts=["a"])))
             while not runner.rows:
                 await asyncio.sleep(0.001)
             asking = asyncio.ensure_future(app(scope, receive, send))
