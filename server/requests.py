@@ -110,12 +110,12 @@ async def read[M: BaseModel](request: Request, model: type[M]) -> M:
 
 async def read_object(request: Request) -> dict[str, Any]:
     """Returns the body, a JSON object. Raises `HttpError` 415, 413, 408, 400 or 499."""
-    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if kind != "application/json" and not (kind.startswith("application/") and kind.endswith("+json")):
+    media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if media_type != "application/json" and not (media_type.startswith("application/") and media_type.endswith("+json")):
         raise HttpError(
             415,
             "Unsupported Media Type: Only 'application/json' is allowed; the request says "
-            f"{kind[:80] or 'nothing'!r}. Send the header Content-Type: application/json.",
+            f"{media_type[:80] or 'nothing'!r}. Send the header Content-Type: application/json.",
         )
     settings: Settings = request.app.state.settings
     body = await bodies.receive(request, settings)
