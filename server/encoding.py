@@ -119,9 +119,20 @@ def vectors_response(
 ) -> Response:
     """Returns vectors as OpenAI and vLLM do.
 
-    in_thread: whether others want to run meanwhile. head: what comes before "data". name, field: the items' "object" and the
-    key of their vector. bytes puts the numbers of all vectors behind each other and describes them in the header `metadata`;
-    bytes_only leaves the description out.
+    Args:
+        head: what comes before "data".
+        vectors: one for each item.
+        usage: what comes behind "data".
+        name: the items' "object".
+        field: the key of their vector.
+        encoding: bytes puts the numbers of all vectors behind each other and describes them in the header `metadata`,
+            bytes_only leaves the description out.
+        dtype: of the numbers, where they are bytes or base64.
+        endianness: the same.
+        in_thread: whether others want to run meanwhile.
+
+    Raises:
+        InputError: the description is too long for a header.
     """
     if encoding in ("bytes", "bytes_only"):
         return _raw(head, vectors, usage, with_metadata=encoding == "bytes", dtype=dtype, endianness=endianness)

@@ -72,7 +72,12 @@ class Asked:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """Results in the order of the prompts. lengths: tokens of each prompt, after truncation."""
+    """What comes of a request.
+
+    Attributes:
+        results: in the order of the prompts.
+        lengths: tokens of each prompt, after truncation.
+    """
 
     results: list[np.ndarray]
     lengths: list[int]
@@ -150,12 +155,22 @@ class Service:
         return name
 
     def check_count(self, field: str, count: int) -> None:
-        """Raises `InputError` for no texts, and for more than a request may hold."""
+        """Raises a 400 for more texts than a request may hold.
+
+        Args:
+            field: what the API calls them.
+            count: how many there are.
+        """
         if count > self.settings.max_items:
             raise HttpError(400, f"{field} list length {count} exceeds the limit of {self.settings.max_items}.", field=field)
 
     def check_answer(self, values: int, what: str) -> None:
-        """Raises a 400 for an answer of more numbers than one may hold. what: says what they are the numbers of."""
+        """Raises a 400 for an answer of more numbers than one may hold.
+
+        Args:
+            values: how many there would be.
+            what: says what they are the numbers of.
+        """
         most = self.settings.max_answer_values
         if values > most:
             raise HttpError(

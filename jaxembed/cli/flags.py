@@ -17,9 +17,15 @@ _LINK = "tcp://"
 class Flag:
     """One flag.
 
-    name: as written, without dashes in front. kind: makes a value of a string; bool makes `--name` and `--no-name`. default:
-    what holds if neither the command line nor the environment says anything. several: whether it takes a list. metavar,
-    choices: as argparse has them. short: another spelling.
+    Attributes:
+        name: as written, without dashes in front.
+        help: a line for `--help`.
+        kind: makes a value of a string; bool makes `--name` and `--no-name`.
+        default: what holds if neither the command line nor the environment says anything.
+        several: whether it takes a list.
+        choices: as argparse has them.
+        metavar: the same.
+        short: another spelling.
     """
 
     name: str

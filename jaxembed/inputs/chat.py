@@ -22,8 +22,14 @@ _RESERVED = {"messages", "add_generation_prompt", "continue_final_message", "cha
 class ChatTemplate:
     """A compiled template.
 
-    special_tokens: `bos_token` and the like, by name. content_format: whether messages carry their content as one string or as
-    a list of parts; "auto" looks whether the template walks over the parts. Raises `InputError` for broken Jinja.
+    Args:
+        source: Jinja.
+        special_tokens: `bos_token` and the like, by name.
+        content_format: whether messages carry their content as one string or as a list of parts; "auto" looks whether the
+            template walks over the parts.
+
+    Raises:
+        InputError: the source is not Jinja.
     """
 
     def __init__(
@@ -44,9 +50,14 @@ class ChatTemplate:
     ) -> str:
         """Returns the text of a conversation.
 
-        messages: each with "role" and "content", a string or a list of parts {"type": "text", "text": ...}.
-        continue_final_message: leave the last message open, without what the template puts behind it. arguments: further
-        names for the template. Raises `InputError` for messages it cannot read and for a template that fails.
+        Args:
+            messages: each with "role" and "content", a string or a list of parts {"type": "text", "text": ...}.
+            add_generation_prompt: ask the template for the beginning of an answer.
+            continue_final_message: leave the last message open, without what the template puts behind it.
+            arguments: further names for the template, the `chat_template_kwargs` of a request.
+
+        Raises:
+            InputError: the messages cannot be read, or the template fails.
         """
         if add_generation_prompt and continue_final_message:
             raise InputError(

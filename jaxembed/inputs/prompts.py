@@ -18,7 +18,12 @@ _ACCEPTED = "str, list[int], {'prompt': ...} or {'prompt_token_ids': ...}"
 def read_prompts(prompts: Any) -> list[Prompt]:
     """Returns one text or one int32 array of ids for each prompt; a lone prompt gives a list of one.
 
-    Accepts str, list[str], list[int], list[list[int]], dicts, and lists that mix them.
+    Args:
+        prompts: str, list[str], list[int], list[list[int]], dicts, or a list that mixes them.
+
+    Raises:
+        InputTypeError: a prompt is none of those.
+        InputError: there is no prompt, or one asks for what no model here takes.
     """
     if isinstance(prompts, str | Mapping) or _is_ids(prompts):
         return [_read(prompts)]
@@ -78,8 +83,11 @@ def _read(prompt: Any) -> Prompt:
 class Tokenization:
     """How texts become ids.
 
-    add_special_tokens: whether to add them. cut: longer prompts are cut to this many tokens, None cuts nothing.
-    side: where tokens are cut off. lowercase: whether texts are lower-cased first.
+    Attributes:
+        add_special_tokens: whether to add them.
+        cut: longer prompts are cut to this many tokens, None cuts nothing.
+        side: where tokens are cut off.
+        lowercase: whether texts are lower-cased first.
     """
 
     add_special_tokens: bool = True
@@ -89,12 +97,18 @@ class Tokenization:
 
     @classmethod
     def read(cls, options: Mapping[str, Any] | None, *, max_length: int, side: Side = "right") -> "Tokenization":
-        """Reads vLLM's `tokenization_kwargs`; max_length is the model's, side the tokenizer's.
-
-        Raises `InputError` for a wrong or unknown one.
+        """Reads vLLM's `tokenization_kwargs`.
 
         `truncate_prompt_tokens` -1, and `truncation=True` alone, cut to the model's length. `padding` changes nothing here:
         rows are packed.
+
+        Args:
+            options: those of the caller.
+            max_length: the model's.
+            side: the tokenizer's.
+
+        Raises:
+            InputError: an option is wrong or unknown.
         """
         given = dict(options or {})
         given.pop("padding", None)

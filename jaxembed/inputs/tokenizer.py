@@ -25,9 +25,14 @@ _NO_LIMIT = 10**9
 class Tokenizer:
     """A checkpoint's tokenizer, stateless and safe to use from several threads.
 
-    vocab_size: ids are below it. side: where the files have longer texts cut off. limit: the longest text its files speak of,
-    None if they speak of none. special_count: how many special tokens a text gets. special_ids: all special tokens. config:
-    what `tokenizer_config.json` and `special_tokens_map.json` say. chat_template: Jinja source, or None.
+    Attributes:
+        vocab_size: ids are below it.
+        side: where the files have longer texts cut off.
+        limit: the longest text its files speak of, None if they speak of none.
+        special_count: how many special tokens a text gets.
+        special_ids: all special tokens.
+        config: what `tokenizer_config.json` and `special_tokens_map.json` say.
+        chat_template: Jinja source, or None.
     """
 
     def __init__(
@@ -67,9 +72,15 @@ class Tokenizer:
     ) -> list[np.ndarray]:
         """Returns the token ids of each text, int32.
 
-        max_length: longer texts are cut to it, special tokens included and kept; None cuts nothing. side: where tokens are
-        cut off, by default where the files say. Raises `InputTypeError` for anything but str, `InputError` for a max_length
-        below the special tokens.
+        Args:
+            texts: what to encode.
+            add_special_tokens: whether texts get them.
+            max_length: longer texts are cut to it, special tokens included and kept; None cuts nothing.
+            side: where tokens are cut off, by default where the files say.
+
+        Raises:
+            InputTypeError: a text is no str.
+            InputError: a text is no Unicode, or max_length is below the special tokens.
         """
         for text in texts:
             if not isinstance(text, str):

@@ -24,11 +24,17 @@ def quantize_embeddings(
 ) -> Any:
     """Returns float embeddings [n, d] in another precision.
 
-    int8 and uint8 [n, d] divide each dimension's range into 256 steps; the range comes from `ranges` [2, d] (minimum and
-    maximum), else from `calibration_embeddings` [m, d], else from the embeddings themselves. binary (int8) and ubinary
-    (uint8) [n, ceil(d / 8)] hold one bit a dimension, set where it is above zero, most significant first; binary is ubinary
-    less 128. A list of matrices gives a list, quantized on one common range. Raises `InputError` for an unknown precision,
-    for integers, and for a range to be drawn from a single vector.
+    int8 and uint8 [n, d] divide each dimension's range into 256 steps. binary (int8) and ubinary (uint8) [n, ceil(d / 8)]
+    hold one bit a dimension, set where it is above zero, most significant first; binary is ubinary less 128.
+
+    Args:
+        embeddings: a matrix; a list of matrices gives a list, quantized on one common range.
+        precision: one of `PRECISIONS`.
+        ranges: minimum and maximum of each dimension [2, d].
+        calibration_embeddings: what the ranges are drawn from otherwise [m, d]; by default the embeddings themselves.
+
+    Raises:
+        InputError: the precision is not known, the embeddings are integers, or a range would come from a single vector.
     """
     if precision not in PRECISIONS:
         raise InputError(f"Precision {precision!r} is not supported, must be one of {list(PRECISIONS)}", field="precision")

@@ -13,9 +13,15 @@ SETTINGS = "config_sentence_transformers.json"
 
 
 def save(source: Path, target: Path, changes: Mapping[str, Mapping[str, Any]]) -> None:
-    """Copies the folder `source` to `target`, which may be the same, and merges `changes` into its JSON files by name.
+    """Copies the folder of a model and merges what was set into its JSON files.
 
-    Raises `InputError` for a target inside the source, and where it cannot be written.
+    Args:
+        source: the folder.
+        target: where to; may be the same.
+        changes: keys and values, by the name of the file.
+
+    Raises:
+        InputError: the target lies inside the source, or cannot be written.
     """
     here, there = source.resolve(), target.resolve()
     if here in there.parents:

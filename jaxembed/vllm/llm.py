@@ -59,11 +59,27 @@ Params = PoolingParams | Sequence[PoolingParams] | None
 class LLM:
     """A pooling model, loaded and ready.
 
-    model: a folder, a hub name, or None for the embedded all-MiniLM-L6-v2. runner: "auto" or "pooling". convert: "auto",
-    "none" or "embed". pooler_config: a `PoolerConfig` or a dict of its fields; wins over the checkpoint's files.
-    hf_overrides: a dict merged into `config.json`, or a function of it. trust_remote_code: accepted and never needed, for no
-    code of a checkpoint is executed. dtype: "auto", "float32" or "bfloat16". quantization: "int8" keeps the layers' matrices in
-    8 bits, or None. max_model_len: tokens of the longest text.
+    Args:
+        model: a folder, a hub name, or None for the embedded all-MiniLM-L6-v2.
+        runner: "auto" or "pooling".
+        convert: "auto", "none" or "embed".
+        tokenizer: a folder or a hub name, where it is not the model's.
+        trust_remote_code: accepted and never needed, for no code of a checkpoint is executed.
+        dtype: "auto", "float32" or "bfloat16".
+        max_model_len: tokens of the longest text.
+        revision: of the hub.
+        hf_token: of the hub.
+        hf_overrides: a dict merged into `config.json`, or a function of it.
+        pooler_config: a `PoolerConfig` or a dict of its fields; wins over the checkpoint's files.
+        download_dir: where the hub's files are kept.
+        served_model_name: what messages call the model.
+        options: `quantization`, "int8" to keep the layers' matrices in 8 bits, or None; and what vLLM has for engines unlike
+            this one, accepted where it asks for nothing.
+
+    Raises:
+        InputError: an option asks for what there is not.
+        ModelNotFoundError: there is no such model.
+        CheckpointError: its files are damaged, or ask for what is not implemented.
     """
 
     def __init__(
@@ -132,8 +148,15 @@ class LLM:
     ) -> list[EmbeddingRequestOutput]:
         """Returns one embedding for each prompt, in order.
 
-        prompts: str, list[str], token ids, dicts with "prompt" or "prompt_token_ids", or a list that mixes them.
-        pooling_params: one for all, or one for each. Raises `InputError` before anything runs if one prompt cannot be taken.
+        Args:
+            prompts: str, list[str], token ids, dicts with "prompt" or "prompt_token_ids", or a list that mixes them.
+            use_tqdm: whether to show a bar, or what makes one.
+            pooling_params: one for all, or one for each.
+            lora_request: refused.
+            tokenization_kwargs: how texts become tokens; without it a text that is too long is an error.
+
+        Raises:
+            InputError: a prompt cannot be taken; nothing has run.
         """
         results = self._run("embed", prompts, pooling_params, use_tqdm, lora_request, tokenization_kwargs)
         return [EmbeddingRequestOutput(_id("embd"), EmbeddingOutput(data), ids) for data, ids in results]
@@ -220,8 +243,16 @@ class LLM:
     ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """Checks every prompt at once, then yields each one's array and token ids, int32, as the engine finishes windows.
 
-        prefix: put before every prompt that is a text; a model whose pooling leaves prompts out does so. progress: called
-        with how many texts and tokens have been finished since the last call.
+        Args:
+            prompts: see `embed`.
+            pooling_params: see `embed`.
+            task: the name of one.
+            prefix: put before every prompt that is a text; a model whose pooling leaves prompts out does so.
+            progress: called with how many texts and tokens have been finished since the last call.
+            tokenization_kwargs: see `embed`.
+
+        Raises:
+            InputError: a prompt cannot be taken; nothing has run.
         """
         read = read_prompts(prompts)
         each = self._params(pooling_params, len(read), task)

@@ -22,9 +22,17 @@ _OTHER_TASKS = ("step_tag_id", "returned_token_ids")
 class PoolingParams:
     """What one text asks of its vector.
 
-    use_activation: whether it gets unit length; None leaves that to the model. dimensions: how many leading dimensions to keep,
-    for models trained for it (matryoshka). task: set by the method that is called. truncate_prompt_tokens: the older place of
-    the key of `tokenization_kwargs`, which it beats.
+    Attributes:
+        use_activation: whether it gets unit length; None leaves that to the model.
+        dimensions: how many leading dimensions to keep, for models trained for it (matryoshka).
+        task: set by the method that is called.
+        step_tag_id: of reward models; refused.
+        returned_token_ids: of reward models; refused.
+        truncate_prompt_tokens: the older place of the key of `tokenization_kwargs`, which it beats.
+        normalize: was removed in vLLM; refused.
+
+    Raises:
+        InputError: a field is wrong.
     """
 
     use_activation: bool | None = None
@@ -62,8 +70,16 @@ class PoolingParams:
     def resolve(self, pooler: "PoolerConfig", *, model: str, width: int, matryoshka: Sequence[int] | None) -> "PoolingParams":
         """Returns these parameters with the model's defaults filled in.
 
-        width: dimensions of the full vector. matryoshka: the dimensions the model was trained for, empty for any, None for
-        none. Dimensions equal to the width change nothing and are always allowed. Raises `InputError` in vLLM's words.
+        Dimensions equal to the width change nothing and are always allowed.
+
+        Args:
+            pooler: those defaults.
+            model: its name, for messages.
+            width: dimensions of the full vector.
+            matryoshka: the dimensions the model was trained for, empty for any, None for none.
+
+        Raises:
+            InputError: the model does not give so many dimensions, in vLLM's words.
         """
         active = self.use_activation if self.use_activation is not None else pooler.use_activation
         dimensions = self.dimensions if self.dimensions is not None else pooler.dimensions
@@ -108,9 +124,17 @@ def _is_int(value: object) -> bool:
 class PoolerConfig:
     """How a model pools, where its own files are wrong or silent.
 
-    pooling_type: a name for either of the next two. seq_pooling_type: CLS, LAST or MEAN, for one vector a text.
-    tok_pooling_type: ALL, for one vector a token. use_activation, dimensions: defaults for texts that do not say.
-    enable_chunked_processing: accepted where it asks for nothing.
+    Attributes:
+        task: what the model is served for.
+        pooling_type: a name for either of the next two.
+        seq_pooling_type: CLS, LAST or MEAN, for one vector a text.
+        tok_pooling_type: ALL, for one vector a token.
+        use_activation: the default for texts that do not say.
+        dimensions: the same.
+        enable_chunked_processing: accepted where it asks for nothing.
+
+    Raises:
+        InputError: a field is wrong.
     """
 
     task: str | None = None
