@@ -8,7 +8,7 @@ import functools
 import logging
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -24,9 +24,10 @@ from jaxembed.heads.vectors import EMBED
 from jaxembed.inputs.tokenizer import Side
 from jaxembed.loading import load_engine
 from jaxembed.sentence_transformers import similarity
-from jaxembed.sentence_transformers.arguments import MODEL_NEUTRAL, PROCESSOR_NEUTRAL, dtype_of, known, takes_positions
+from jaxembed.sentence_transformers.arguments import MODEL_NEUTRAL, PROCESSOR_NEUTRAL, dtype_of, known, listed, takes_positions
 from jaxembed.sentence_transformers.quantization import PRECISIONS, quantize_embeddings
 from jaxembed.sentence_transformers.saving import SETTINGS, save
+from jaxembed.sentence_transformers.views import PoolingView, TransformerView
 
 logger = logging.getLogger(__name__)
 
@@ -36,39 +37,29 @@ _DOCUMENT_PROMPTS = ("document", "passage", "corpus")
 _FIELDS = {"prompts": "inputs", "max_length": "max_seq_length"}
 
 
-@dataclass(frozen=True)
-class TransformerView:
-    """What `model[0]` shows of the transformer."""
-
-    model: "SentenceTransformer"
-
-    @property
-    def max_seq_length(self) -> int:
-        """The tokens to which texts are cut."""
-        return self.model.max_seq_length
-
-    @property
-    def tokenizer(self) -> Any:
-        """The tokenizer as transformers has it."""
-        return self.model.tokenizer
-
-
-@dataclass(frozen=True)
-class PoolingView:
-    """What `model[1]` shows of the pooling."""
-
-    pooling_mode: tuple[str, ...]
-    embedding_dimension: int
-    include_prompt: bool
-
-
 class SentenceTransformer:
     """An embedding model with the methods of `sentence_transformers.SentenceTransformer`.
 
-    model_name_or_path: a folder, a hub name, or None for the embedded all-MiniLM-L6-v2. device: accepted; the model runs on
-    jax's default device. truncate_dim: what the checkpoint's files say, if not given. model_kwargs: "torch_dtype" or "dtype"
-    is read. config_kwargs: merged into `config.json`. processor_kwargs: "model_max_length" and "truncation_side" are read.
-    What else both hold is an error, unless it changes no vector. backend: "jax", or "torch" which means the same here.
+    Args:
+        model_name_or_path: a folder, a hub name, or None for the embedded all-MiniLM-L6-v2.
+        modules: refused.
+        device: accepted; the model runs on jax's default device.
+        prompts: by name, beside those of the checkpoint.
+        default_prompt_name: that of the prompt put before texts where a call names none.
+        similarity_fn_name: cosine, dot, euclidean or manhattan.
+        truncate_dim: dimensions of a vector; what the checkpoint's files say, if not given.
+        model_kwargs: "torch_dtype" or "dtype" is read.
+        processor_kwargs: "model_max_length" and "truncation_side" are read. What else this and `model_kwargs` hold is an
+            error, unless it changes no vector.
+        config_kwargs: merged into `config.json`.
+        backend: "jax", or "torch" which means the same here.
+
+    The rest is of the hub, or has no effect.
+
+    Raises:
+        InputError: an argument asks for what there is not.
+        ModelNotFoundError: there is no such model.
+        CheckpointError: its files are damaged, or ask for what is not implemented.
     """
 
     @takes_positions
@@ -237,11 +228,21 @@ class SentenceTransformer:
     ) -> Any:
         """Returns the embeddings of texts: float32 [d] for a str, [n, d] for a list, in input order.
 
-        prompt: put before each text; prompt_name: the name of one in `prompts`; `prompt` wins, then `prompt_name`, then the
-        default. output_value: "token_embeddings" gives a list of [tokens, d], None a list of dicts with both.
-        convert_to_tensor: give a `jax.Array`; with convert_to_numpy=False too, a list of vectors. precision: see
-        `quantize_embeddings`. batch_size, device, pool and chunk_size are accepted: rows are packed by tokens, and one engine
-        uses the whole machine. Raises `InputError` for an unknown argument or prompt name.
+        Args:
+            inputs: the texts; `sentences` is its older name.
+            prompt_name: the name of one in `prompts`, put before each text; without it that of the default.
+            prompt: the prompt itself, which wins.
+            output_value: "token_embeddings" gives a list of [tokens, d], None a list of dicts with both.
+            precision: see `quantize_embeddings`.
+            convert_to_numpy: False gives a list of vectors.
+            convert_to_tensor: give a `jax.Array`.
+            normalize_embeddings: whether vectors get unit length.
+            truncate_dim: how many leading dimensions to keep, by default `self.truncate_dim`.
+
+        batch_size, device, pool and chunk_size are accepted: rows are packed by tokens, and one engine uses the whole machine.
+
+        Raises:
+            InputError: an argument or a prompt's name is not known, or a text is none.
         """
         inputs = inputs if sentences is None else sentences
         unknown = sorted(set(options) - {"task"})
@@ -264,7 +265,7 @@ class SentenceTransformer:
                 f"precision={precision!r} needs output_value 'sentence_embedding' or 'token_embeddings'.", field="precision"
             )
         lone = isinstance(inputs, str | Mapping)
-        texts = _listed([inputs] if lone else inputs)
+        texts = listed([inputs] if lone else inputs)
         prefix = self._resolve_prompt(prompt, prompt_name)
         if show_progress_bar is None:
             show_progress_bar = logger.getEffectiveLevel() in (logging.INFO, logging.DEBUG)
@@ -307,7 +308,7 @@ class SentenceTransformer:
         For reading only: `encode` tokenizes by itself and pads nothing.
         """
         with fields_as(_FIELDS):
-            ids = self.engine.model.tokenizer.encode(_listed(texts), max_length=self.max_seq_length, side=self._side)
+            ids = self.engine.model.tokenizer.encode(listed(texts), max_length=self.max_seq_length, side=self._side)
         mask = np.arange(max(map(len, ids), default=0)) < np.array([len(one) for one in ids])[:, None]
         padded = np.full(mask.shape, self.tokenizer.pad_token_id or 0, np.int64)
         padded[mask] = np.concatenate(ids) if ids else []
@@ -426,18 +427,3 @@ class SentenceTransformer:
                 f"Prompt name {name!r} not found in the configured prompts dictionary with keys {list(self.prompts)!r}.",
                 field=field,
             )
-
-
-def _listed(inputs: Any) -> list[str]:
-    if inputs is None or isinstance(inputs, bytes | Mapping) or not hasattr(inputs, "__iter__"):
-        raise InputTypeError(f"encode takes a str or a list of str, not {type(inputs).__name__}.", field="inputs")
-    texts = inputs.tolist() if isinstance(inputs, np.ndarray) else list(inputs)
-    return [_text(text) for text in texts]
-
-
-def _text(given: Any) -> str:
-    """Returns a text, which sentence-transformers takes as {"text": ...} too."""
-    text = given["text"] if isinstance(given, Mapping) and set(given) == {"text"} else given
-    if not isinstance(text, str):
-        raise InputTypeError(f"encode takes texts only, not {type(text).__name__}.", field="inputs")
-    return text
