@@ -12,10 +12,12 @@ from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import Request
 from starlette.responses import Response
+from starlette.routing import Route
 
 from jaxembed import __version__
 from jaxembed.errors import JaxEmbedError
-from jaxembed.server.errors import Problem, face_of, path_of
+from jaxembed.server.errors import Problem
+from jaxembed.server.faces import Faces
 from jaxembed.server.gate import Gate
 from jaxembed.server.metrics import Metrics
 from jaxembed.server.routes import cohere, openai, operations, pages, scoring, tei
@@ -28,7 +30,14 @@ _REF = "#/components/schemas/{model}"
 def create_app(service: Service, *, tracing: Tracing | None = None) -> FastAPI:
     """Returns the application that serves a model; its lifespan starts and stops the service.
 
-    tracing: where spans go, by default where the settings say. Raises `InputError` if they say so and packages are missing.
+    Its `state` holds what is looked up: the settings, the threads, and by path the schema of the body and the face.
+
+    Args:
+        service: the model that is served.
+        tracing: where spans go, by default where the settings say.
+
+    Raises:
+        InputError: the settings name a place for spans, and the packages are missing.
     """
     settings = service.settings
     if tracing is None and settings.otlp_traces_endpoint:
@@ -48,15 +57,19 @@ def create_app(service: Service, *, tracing: Tracing | None = None) -> FastAPI:
         lifespan=lifespan,
         openapi_url="/openapi.json" if settings.docs else None,
     )
-    app.state.service, app.state.bodies = service, {}
+    app.state.settings, app.state.threads = settings, service.threads
+    app.state.bodies, app.state.faces = {}, Faces()
+    for own in app.routes:
+        assert isinstance(own, Route), "FastAPI's own, the documentation"
+        app.state.faces.add(own.path, "openai")
     metrics = Metrics(service)
     for routes in (openai, cohere, scoring, tei):
         routes.add_routes(app, service)
     operations.add_routes(app, service, metrics)
     pages.add_routes(app)
-    for kind in (JaxEmbedError, ValidationError, HTTPException, OverflowError):
-        app.add_exception_handler(kind, _answer)
-    app.add_middleware(Gate, settings=settings, metrics=metrics, tracing=tracing)
+    for error in (JaxEmbedError, ValidationError, HTTPException, OverflowError):
+        app.add_exception_handler(error, _answer)
+    app.add_middleware(Gate, settings=settings, faces=app.state.faces, metrics=metrics, tracing=tracing)
     if settings.allowed_origins:
         # Outside the gate: a page may read why it was refused.
         app.add_middleware(
@@ -73,7 +86,7 @@ def create_app(service: Service, *, tracing: Tracing | None = None) -> FastAPI:
 async def _answer(request: Request, error: Exception) -> Response:
     if isinstance(error, OverflowError):
         error = HTTPException(400, "a number in the request is too large.")
-    return Problem.of(error).response(face_of(path_of(request.scope)))
+    return Problem.of(error).response(request.app.state.faces.of(request.scope))
 
 
 def _openapi(app: FastAPI) -> dict[str, Any]:

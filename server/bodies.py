@@ -117,7 +117,7 @@ def _check_lengths(body: dict[str, Any], most: int) -> None:
             if isinstance(value[0], int | float):  # token ids; what else is among them is refused when they are read
                 continue
             if len(value) > most:
-                raise HttpError(400, f"{name} list length {len(value)} exceeds the limit of {most}.", param=name)
+                raise HttpError(400, f"{name} list length {len(value)} exceeds the limit of {most}.", field=name)
             todo.extend((name, each) for each in value if isinstance(each, list | dict))
 
 

@@ -119,9 +119,20 @@ def vectors_response(
 ) -> Response:
     """Returns vectors as OpenAI and vLLM do.
 
-    in_thread: whether others want to run meanwhile. head: what comes before "data". name, field: the items' "object" and the
-    key of their vector. bytes puts the numbers of all vectors behind each other and describes them in the header `metadata`;
-    bytes_only leaves the description out.
+    Args:
+        head: what comes before "data".
+        vectors: one for each item.
+        usage: what comes behind "data".
+        name: the items' "object".
+        field: the key of their vector.
+        encoding: bytes puts the numbers of all vectors behind each other and describes them in the header `metadata`,
+            bytes_only leaves the description out.
+        dtype: of the numbers, where they are bytes or base64.
+        endianness: the same.
+        in_thread: whether others want to run meanwhile.
+
+    Raises:
+        InputError: the description is too long for a header.
     """
     if encoding in ("bytes", "bytes_only"):
         return _raw(head, vectors, usage, with_metadata=encoding == "bytes", dtype=dtype, endianness=endianness)
@@ -155,7 +166,8 @@ def _raw(
         if len(described) > _MOST_HEADER_BYTES:
             raise InputError(
                 f"The description of {len(parts)} vectors takes {len(described)} bytes, and a header may have "
-                f"{_MOST_HEADER_BYTES}. Send fewer texts, or ask for encoding_format bytes_only, which leaves it out."
+                f"{_MOST_HEADER_BYTES}. Send fewer texts, or ask for encoding_format bytes_only, which leaves it out.",
+                field="encoding_format",
             )
         headers["metadata"] = described
     return Response(b"".join(parts), headers=headers, media_type="application/octet-stream")
@@ -165,7 +177,7 @@ def to_bits(vectors: np.ndarray) -> np.ndarray:
     """Returns one bit for each of [n, d] dimensions, 1 where it is at least 0, most significant first, uint8 [n, d / 8]."""
     if vectors.shape[-1] % 8:
         message = "Embedding dimension must be a multiple of 8 for binary embedding types, but got"
-        raise InputError(f"{message} {vectors.shape[-1]}.")
+        raise InputError(f"{message} {vectors.shape[-1]}.", field="embedding_types")
     return np.packbits(vectors >= 0, axis=-1)
 
 

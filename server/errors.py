@@ -1,19 +1,17 @@
 """Errors as the clients of each API expect them: one `Problem`, three shapes. Nothing of a traceback is ever shown."""
 
+import dataclasses
 import math
-from dataclasses import dataclass, field
 from itertools import islice
-from typing import Any, Literal
+from typing import Any
 
 import orjson
 from pydantic import ValidationError
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
-from starlette.types import Scope
 
 from jaxembed.errors import InputError, JaxEmbedError, OverloadedError, RefusedError
-
-Face = Literal["openai", "cohere", "tei"]
+from jaxembed.server.faces import Face
 
 _TYPES = {
     400: "BadRequestError",
@@ -46,22 +44,37 @@ _SHOWN_ERRORS, _SHOWN_CHARACTERS, _SHOWN_ITEMS = 10, 200, 20
 
 
 class HttpError(JaxEmbedError):
-    """A request that is answered with `status`. param: the field it is about."""
+    """A request that is answered with a status of its own.
 
-    def __init__(self, status: int, message: str, *, param: str | None = None, kind: str | None = None) -> None:
+    Args:
+        status: HTTP's.
+        message: what was expected, what was given, what to do.
+        field: the field of the body that it is about.
+        type_: vLLM's `type`, by default the one that goes with the status.
+    """
+
+    def __init__(self, status: int, message: str, *, field: str | None = None, type_: str | None = None) -> None:
         super().__init__(message)
-        self.status, self.param, self.kind = status, param, kind
+        self.status, self.field, self.type_ = status, field, type_
 
 
-@dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True)
 class Problem:
-    """What went wrong, in no API's shape yet. kind: vLLM's `type`."""
+    """What went wrong, in no API's shape yet.
+
+    Attributes:
+        status: HTTP's.
+        message: one sentence.
+        type_: vLLM's `type`.
+        field: the field of the body that it is about, OpenAI's `param`.
+        headers: what the answer has besides.
+    """
 
     status: int
     message: str
-    kind: str
-    param: str | None = None
-    headers: dict[str, str] = field(default_factory=dict)
+    type_: str
+    field: str | None = None
+    headers: dict[str, str] = dataclasses.field(default_factory=dict)
 
     @classmethod
     def of(cls, error: BaseException) -> "Problem":
@@ -71,13 +84,13 @@ class Problem:
         if isinstance(error, HttpError):
             # The rest of a body that stopped coming would be taken for the next request.
             close = {"Connection": "close"} if error.status == 408 else {}
-            return cls(error.status, str(error), error.kind or _TYPES[error.status], error.param, close)
+            return cls(error.status, str(error), error.type_ or _TYPES[error.status], error.field, close)
         if isinstance(error, RefusedError):
             status = 429 if isinstance(error, OverloadedError) else 503
             retry = {"Retry-After": str(max(1, math.ceil(error.retry_after_seconds)))}
             return cls(status, str(error), _TYPES[status], None, retry)
         if isinstance(error, InputError):
-            return cls(400, str(error), _TYPES[400], _param(str(error)))
+            return cls(400, str(error), _TYPES[400], error.field)
         if isinstance(error, HTTPException):
             status = error.status_code
             return cls(status, str(error.detail), _TYPES.get(status, "Error"), None, dict(error.headers or {}))
@@ -95,39 +108,20 @@ class Problem:
 
     def _openai(self) -> dict[str, Any]:
         """The flat fields that older clients read and the nested object of newer ones, in one body."""
-        flat = {"message": self.message, "type": self.kind, "param": self.param, "code": self.status}
+        flat = {"message": self.message, "type": self.type_, "param": self.field, "code": self.status}
         return {"object": "error", **flat, "error": flat}
 
 
-def path_of(scope: Scope) -> str:
-    """Returns the path that routes are looked up by: without the prefix that a proxy shows the server under."""
-    path, prefix = scope["path"], scope.get("root_path", "")
-    # As Starlette's router has it: a prefix ends where a part of the path does.
-    return path[len(prefix) :] if path.startswith(prefix) and path[len(prefix) : len(prefix) + 1] in ("", "/") else path
-
-
-def face_of(path: str) -> Face:
-    """Returns whose clients call a path."""
-    if path in ("/v2/embed", "/v1/embed"):
-        return "cohere"
-    return "tei" if path in ("/", "/embed", "/embed_all", "/embed_sparse", "/similarity", "/info", "/decode") else "openai"
-
-
-def _param(message: str) -> str | None:
-    about = "matryoshka dimensions" in message or "support matryoshka" in message or message.startswith("Dimensions must")
-    return "dimensions" if about else None
-
-
 def _validation(error: ValidationError) -> tuple[str, str, str | None]:
-    """Says it as vLLM does: how many, then one dict a line."""
+    """Returns message, type and field as vLLM says them: how many, then one dict a line."""
     found = error.errors(include_url=False, include_context=False)
     lines = [str({**each, "loc": ("body", *each["loc"]), "input": _short(each["input"])}) for each in found[:_SHOWN_ERRORS]]
     count = f"{len(found)} validation error{'s' if len(found) > 1 else ''}:"
-    param = ".".join(str(part) for part in ("body", *found[0]["loc"])) if found else None
+    about = ".".join(str(part) for part in ("body", *found[0]["loc"])) if found else None
     removed = [each["msg"] for each in found if "was removed" in each["msg"]]
     if removed:
         return removed[0].removeprefix("Value error, "), "BadRequestError", str(found[0]["loc"][0])
-    return "\n  ".join([count, *lines]), "Bad Request", param
+    return "\n  ".join([count, *lines]), "Bad Request", about
 
 
 def _short(value: Any) -> Any:

@@ -11,7 +11,8 @@ from typing import Any
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from jaxembed.errors import OverloadedError
-from jaxembed.server.errors import HttpError, Problem, face_of, path_of
+from jaxembed.server.errors import HttpError, Problem
+from jaxembed.server.faces import Faces, path_of
 from jaxembed.server.metrics import Metrics
 from jaxembed.server.routes import pages
 from jaxembed.server.settings import Settings
@@ -29,8 +30,10 @@ logger = logging.getLogger("jaxembed.server")
 class Gate:
     """ASGI middleware, written without Starlette's helpers because those cost more than the work."""
 
-    def __init__(self, app: ASGIApp, *, settings: Settings, metrics: Metrics, tracing: Tracing | None = None) -> None:
-        self._app, self._settings, self._metrics, self._tracing = app, settings, metrics, tracing
+    def __init__(
+        self, app: ASGIApp, *, settings: Settings, faces: Faces, metrics: Metrics, tracing: Tracing | None = None
+    ) -> None:
+        self._app, self._settings, self._faces, self._metrics, self._tracing = app, settings, faces, metrics, tracing
         # A key that is empty opens nothing, and does not leave the door open either.
         self._guarded = bool(settings.api_keys)
         self._keys = [_digest(key.encode()) for key in settings.api_keys if key.strip()]
@@ -79,12 +82,12 @@ class Gate:
                     route = getattr(scope.get("route"), "path", "other")
                     span.set_attributes({"http.route": route, "http.response.status_code": status})
             elif problem is not None:
-                await problem.response(face_of(path_of(scope)))(scope, receive, answer)
+                await problem.response(self._faces.of(scope))(scope, receive, answer)
         except Exception as error:
             logger.exception("request %s to %s failed", request_id.decode("latin-1"), scope["path"])
             if status:  # the answer has begun: closing the connection is all that is left
                 raise
-            await Problem.of(error).response(face_of(path_of(scope)))(scope, receive, answer)
+            await Problem.of(error).response(self._faces.of(scope))(scope, receive, answer)
         finally:
             self._open_bytes -= size
             self._record(scope, request_id, status or 499, time.perf_counter() - begin)

@@ -1,7 +1,7 @@
 """Bodies of requests, read with limits, and what every route does with them."""
 
 import uuid
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from enum import Enum
 from typing import Any
 
@@ -11,9 +11,13 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from jaxembed.server import bodies
-from jaxembed.server.errors import HttpError, face_of
+from jaxembed.server.encoding import json_response, large_json_response
+from jaxembed.server.errors import HttpError
+from jaxembed.server.faces import Face
 from jaxembed.server.schemas.common import CohereError, ErrorResponse, TeiError
-from jaxembed.server.service import Service
+from jaxembed.server.service import Gone
+from jaxembed.server.settings import Settings
+from jaxembed.server.threads import Threads
 
 Handler = Callable[[Request], Coroutine[Any, Any, Response]]
 
@@ -29,17 +33,32 @@ _MEANINGS = {
     501: "this model has no such task",
     503: "the engine is not available; Retry-After says for how long",
 }
-_SHAPES = {"openai": ErrorResponse, "cohere": CohereError, "tei": TeiError}
+_SHAPES: dict[Face, type[BaseModel]] = {"openai": ErrorResponse, "cohere": CohereError, "tei": TeiError}
 _RAW = {"schema": {"type": "string", "format": "binary"}}
 
 
-def errors_of(path: str) -> dict[int | str, dict[str, Any]]:
-    """Returns the documentation of what a path may answer besides 200."""
-    face = face_of(path)
+def errors_of(face: Face) -> dict[int | str, dict[str, Any]]:
+    """Returns the documentation of what a route of an API may answer besides 200."""
     left_out = 400 if face == "tei" else 422
     return {
         status: {"model": _SHAPES[face], "description": meaning} for status, meaning in _MEANINGS.items() if status != left_out
     }
+
+
+def route[F: Callable[..., Any]](
+    app: FastAPI, path: str, *, face: Face, methods: Sequence[str] = ("GET",), **options: Any
+) -> Callable[[F], F]:
+    """Adds a route that reads no body; a decorator, as FastAPI's `api_route`.
+
+    Args:
+        app: the application.
+        path: where.
+        face: whose clients call it, in whose shape its errors are answered.
+        methods: HTTP's.
+        options: those of `api_route`.
+    """
+    app.state.faces.add(path, face)
+    return app.api_route(path, methods=list(methods), **options)
 
 
 def add_route(
@@ -47,18 +66,29 @@ def add_route(
     paths: str | tuple[str, ...],
     handler: Handler,
     *,
+    face: Face,
     body: type[BaseModel],
     answer: Any,
     summary: str,
     tags: list[str | Enum],
     raw: bool = False,
 ) -> None:
-    """Adds a POST route under each path: the first is documented, with `body` and `answer` as schemas that run no code.
+    """Adds a POST route under each path; the first is documented.
 
-    raw: whether it may answer in bytes as well.
+    Args:
+        app: the application.
+        paths: where.
+        handler: answers a request.
+        face: whose clients call it, in whose shape its errors are answered.
+        body: the schema of its body, for the documentation alone: the handler reads the body itself.
+        answer: the schema of its answer, which runs no code.
+        summary: a line for the documentation.
+        tags: where the documentation lists it.
+        raw: whether it may answer in bytes as well.
     """
     content = {"content": {"application/octet-stream": _RAW}} if raw else {}
     for number, path in enumerate((paths,) if isinstance(paths, str) else paths):
+        app.state.faces.add(path, face)
         app.state.bodies[path] = body
         app.add_api_route(
             path,
@@ -66,7 +96,7 @@ def add_route(
             methods=["POST"],
             response_model=None,
             response_class=Response,
-            responses={200: {"model": answer, **content}, **errors_of(path)},
+            responses={200: {"model": answer, **content}, **errors_of(face)},
             summary=summary,
             tags=tags,
             include_in_schema=number == 0,
@@ -80,35 +110,52 @@ async def read[M: BaseModel](request: Request, model: type[M]) -> M:
 
 async def read_object(request: Request) -> dict[str, Any]:
     """Returns the body, a JSON object. Raises `HttpError` 415, 413, 408, 400 or 499."""
-    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if kind != "application/json" and not (kind.startswith("application/") and kind.endswith("+json")):
+    media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if media_type != "application/json" and not (media_type.startswith("application/") and media_type.endswith("+json")):
         raise HttpError(
             415,
             "Unsupported Media Type: Only 'application/json' is allowed; the request says "
-            f"{kind[:80] or 'nothing'!r}. Send the header Content-Type: application/json.",
+            f"{media_type[:80] or 'nothing'!r}. Send the header Content-Type: application/json.",
         )
-    settings = request.app.state.service.settings
+    settings: Settings = request.app.state.settings
     body = await bodies.receive(request, settings)
     request.state.body_bytes = len(body)
-    return await aside(request, bodies.parse, body, settings)
+    threads: Threads = request.app.state.threads
+    return await threads.run(is_large(request), bodies.parse, body, settings)
 
 
 async def checked[M: BaseModel](request: Request, model: type[M], value: dict[str, Any]) -> M:
     """Returns a parsed body as a `model`. Raises pydantic's error."""
-    return await aside(request, model.model_validate, value)
+    threads: Threads = request.app.state.threads
+    return await threads.run(is_large(request), model.model_validate, value)
 
 
-async def aside[**P, R](request: Request, work: Callable[P, R], *arguments: P.args, **options: P.kwargs) -> R:
-    """Returns what `work` makes of a body that has been read: in a thread if the body is large, so that others go on."""
-    service: Service = request.app.state.service
-    large = request.state.body_bytes > bodies.INLINE_BYTES
-    return await service.off_loop(large, work, *arguments, **options)
+def is_large(request: Request) -> bool:
+    """Whether what is made of a body that has been read is made in a thread, so that others go on."""
+    size: int = request.state.body_bytes
+    return size > bodies.INLINE_BYTES
 
 
-async def gone(request: Request) -> None:
-    """Waits until the client has hung up."""
-    while (await request.receive())["type"] != "http.disconnect":
-        pass
+def gone(request: Request) -> Gone:
+    """Returns what waits until the client has hung up."""
+
+    async def wait() -> None:
+        while (await request.receive())["type"] != "http.disconnect":
+            pass
+
+    return wait
+
+
+async def written(request: Request, body: Any, *, large: bool) -> Response:
+    """Returns a JSON answer.
+
+    Args:
+        request: what it answers.
+        body: what it holds.
+        large: whether it is written in a thread, a vector at a time, so that others go on.
+    """
+    threads: Threads = request.app.state.threads
+    return await threads.run(large, large_json_response if large else json_response, body)
 
 
 def new_id(request: Request, prefix: str, body_id: str | None = None) -> str:

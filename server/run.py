@@ -77,19 +77,23 @@ class Listen:
             taken.close()
             if error.errno == errno.EADDRINUSE:
                 advice = "another --uds path" if self.uds else "another --port"
-                raise InputError(f"{self.address} is in use by another server; choose {advice}.") from None
-            raise InputError(f"{self.address} cannot be listened on: {error.strerror or error}.") from None
+                raise InputError(
+                    f"{self.address} is in use by another server; choose {advice}.", field="--uds" if self.uds else "--port"
+                ) from None
+            raise InputError(
+                f"{self.address} cannot be listened on: {error.strerror or error}.", field="--uds" if self.uds else "--host"
+            ) from None
         return taken
 
     def check_files(self) -> None:
         """Raises `InputError` for TLS files that cannot be used."""
         if (self.ssl_certfile is None) != (self.ssl_keyfile is None):
-            raise InputError("TLS needs both --ssl-certfile and --ssl-keyfile.")
+            raise InputError("TLS needs both --ssl-certfile and --ssl-keyfile.", field="--ssl-certfile")
         if self.ssl_certfile and self.ssl_keyfile:
             try:
                 ssl.create_default_context(ssl.Purpose.CLIENT_AUTH).load_cert_chain(self.ssl_certfile, self.ssl_keyfile)
             except OSError as error:
-                raise InputError(f"--ssl-certfile and --ssl-keyfile cannot be used: {error}.") from None
+                raise InputError(f"--ssl-certfile and --ssl-keyfile cannot be used: {error}.", field="--ssl-certfile") from None
 
 
 class Server(uvicorn.Server):

@@ -5,12 +5,9 @@ Knows the engine and the scheduler, and nothing of routes or of what answers loo
 
 import asyncio
 import logging
-import os
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from functools import partial
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -26,6 +23,7 @@ from jaxembed.inputs.prompts import Prompt, Tokenization
 from jaxembed.packing.text import Options, Text
 from jaxembed.server.errors import HttpError
 from jaxembed.server.settings import Settings
+from jaxembed.server.threads import Threads
 from jaxembed.vllm.llm import LLM
 from jaxembed.vllm.params import PoolingParams, options_of
 
@@ -47,9 +45,39 @@ logger = logging.getLogger("jaxembed.server")
 Gone = Callable[[], Awaitable[None]]
 
 
+@dataclass(frozen=True, kw_only=True)
+class Asked:
+    """What a request asks of the model, whatever its API calls it.
+
+    Attributes:
+        prompts: texts, or token ids that need no tokenizer.
+        params: what each asks of its vector.
+        task: what is computed.
+        options: vLLM's `tokenization_kwargs`.
+        prefix: put before prompts that are texts.
+        max_tokens: longer texts are an error; None for the model's length.
+        priority: below 0 first, above 0 later, 0 by size.
+        gone: see `Gone`; None if nobody looks.
+    """
+
+    prompts: Sequence[Prompt]
+    params: PoolingParams = field(default_factory=PoolingParams)
+    task: Task = EMBED
+    options: Mapping[str, Any] | None = None
+    prefix: str = ""
+    max_tokens: int | None = None
+    priority: int = 0
+    gone: Gone | None = None
+
+
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """Results in the order of the prompts. lengths: tokens of each prompt, after truncation."""
+    """What comes of a request.
+
+    Attributes:
+        results: in the order of the prompts.
+        lengths: tokens of each prompt, after truncation.
+    """
 
     results: list[np.ndarray]
     lengths: list[int]
@@ -78,7 +106,7 @@ class Service:
         self.started_at = int(time.time())
         self.truncated_texts = 0
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._pool = ThreadPoolExecutor(min(4, os.cpu_count() or 1), thread_name_prefix="jaxembed-tokenize")
+        self.threads = Threads()
         self._prepared: dict[Task, asyncio.Future[None]] = {}  # but for the one that is served, warm from the start
         self._warned_of_ids = False
         self._template = self._chat_template(settings.chat_template or self.tokenizer.chat_template)
@@ -101,7 +129,7 @@ class Service:
     def stop(self) -> None:
         """Stops the queue; what is left fails."""
         self.scheduler.stop()
-        self._pool.shutdown(wait=False, cancel_futures=True)
+        self.threads.stop()
 
     @property
     def task(self) -> Task:
@@ -123,16 +151,26 @@ class Service:
         if name is None or name == "":
             return self.names[0]
         if name not in self._known:
-            raise HttpError(404, f"The model `{name}` does not exist.", param="model")
+            raise HttpError(404, f"The model `{name}` does not exist.", field="model")
         return name
 
     def check_count(self, field: str, count: int) -> None:
-        """Raises `InputError` for no texts, and for more than a request may hold."""
+        """Raises a 400 for more texts than a request may hold.
+
+        Args:
+            field: what the API calls them.
+            count: how many there are.
+        """
         if count > self.settings.max_items:
-            raise HttpError(400, f"{field} list length {count} exceeds the limit of {self.settings.max_items}.", param=field)
+            raise HttpError(400, f"{field} list length {count} exceeds the limit of {self.settings.max_items}.", field=field)
 
     def check_answer(self, values: int, what: str) -> None:
-        """Raises a 400 for an answer of more numbers than one may hold. what: says what they are the numbers of."""
+        """Raises a 400 for an answer of more numbers than one may hold.
+
+        Args:
+            values: how many there would be.
+            what: says what they are the numbers of.
+        """
         most = self.settings.max_answer_values
         if values > most:
             raise HttpError(
@@ -146,11 +184,11 @@ class Service:
         # The tokenizer holds the interpreter meanwhile: 0.7 s for a million ids.
         most = max(self.max_length, _MOST_DECODED)
         if len(ids) > most:
-            raise HttpError(400, f"{len(ids)} token ids are too many for one text, which may have {most}.", param="tokens")
+            raise HttpError(400, f"{len(ids)} token ids are too many for one text, which may have {most}.", field="tokens")
         found = np.asarray(ids, np.int64)
         wrong = found[(found < 0) | (found >= self.tokenizer.vocab_size)]
         if wrong.size:
-            raise HttpError(400, f"Token id {wrong[0]} is out of vocabulary", param="tokens")
+            raise HttpError(400, f"Token id {wrong[0]} is out of vocabulary", field="tokens")
         return self.tokenizer.decode(ids, skip_special_tokens=skip_special_tokens)
 
     def check_ids(self, prompts: Sequence[Prompt], agent: str) -> None:
@@ -158,7 +196,7 @@ class Service:
         if all(isinstance(prompt, str) for prompt in prompts):
             return
         if not self.settings.token_ids:
-            raise HttpError(400, "This server takes texts only, no token ids (--no-token-ids).", param="input")
+            raise InputError("This server takes texts only, no token ids (--no-token-ids).", field="prompts")
         if not self._warned_of_ids and ("OpenAI/Python" in agent or "langchain" in agent.lower()):
             self._warned_of_ids = True
             logger.warning(
@@ -173,7 +211,7 @@ class Service:
             return ""
         if name not in self.recipe.prompts:
             known = f"it has {', '.join(self.recipe.prompts)}" if self.recipe.prompts else "it has none"
-            raise InputError(f"the model has no prompt named {name!r}; {known}.")
+            raise InputError(f"the model has no prompt named {name!r}; {known}.", field="prompt_name")
         return self.recipe.prompts[name]
 
     @property
@@ -187,13 +225,16 @@ class Service:
             if not self.settings.trust_request_chat_template:
                 raise InputError(
                     "Chat template is passed with request, but --trust-request-chat-template is not set. "
-                    "Refused request with untrusted chat template."
+                    "Refused request with untrusted chat template.",
+                    field="chat_template",
                 )
             template = self._chat_template(from_request)
         else:
             template = self._template
         if template is None:
-            raise InputError("the model has no chat template, so it takes no messages; give one with --chat-template.")
+            raise InputError(
+                "the model has no chat template, so it takes no messages; give one with --chat-template.", field="messages"
+            )
         return template
 
     def _chat_template(self, source: str | None) -> ChatTemplate | None:
@@ -204,52 +245,33 @@ class Service:
         tokens = {name: str(token["content"] if isinstance(token, Mapping) else token) for name, token in named.items()}
         return ChatTemplate(source, special_tokens=tokens, content_format=self.settings.chat_template_content_format)
 
-    async def run(
-        self,
-        prompts: Sequence[Prompt],
-        params: PoolingParams,
-        *,
-        task: Task = EMBED,
-        options: Mapping[str, Any] | None = None,
-        prefix: str = "",
-        max_tokens: int | None = None,
-        priority: int = 0,
-        gone: Gone | None = None,
-    ) -> Answer:
+    async def run(self, asked: Asked) -> Answer:
         """Returns the result of each prompt.
 
-        options: vLLM's `tokenization_kwargs`. prefix: put before prompts that are texts. max_tokens: longer texts are an error.
-        priority: below 0 first, above 0 later, 0 by size. gone: see `Gone`. Raises what the engine and the scheduler raise.
+        Raises:
+            HttpError: the answer would be too large, or the client has hung up.
+            InputError: a prompt or an option cannot be used.
+            RefusedError: the scheduler or the engine does not do it now.
         """
-        width = params.dimensions or self.model.width
+        task, width = asked.task, asked.params.dimensions or self.model.width
         if not task.per_token:
-            values = task.values(texts=len(prompts), tokens=0, width=width)
-            self.check_answer(values, f"{len(prompts)} texts of {width} dimensions")
-        texts = await self.texts(prompts, params, task=task, options=options, prefix=prefix, max_tokens=max_tokens)
+            values = task.values(texts=len(asked.prompts), tokens=0, width=width)
+            self.check_answer(values, f"{len(asked.prompts)} texts of {width} dimensions")
+        texts = await self.texts(asked)
         if task.per_token:
             tokens = sum(len(text.ids) for text in texts)
             values = task.values(texts=len(texts), tokens=tokens, width=width)
             self.check_answer(values, f"{tokens} tokens of {width} dimensions")
-        results = await self.vectors(texts, task, priority, gone)
+        results = await self.vectors(texts, task=task, priority=asked.priority, gone=asked.gone)
         return Answer(results, [len(text.ids) for text in texts])
 
-    async def texts(
-        self,
-        prompts: Sequence[Prompt],
-        params: PoolingParams,
-        *,
-        task: Task,
-        options: Mapping[str, Any] | None = None,
-        prefix: str = "",
-        max_tokens: int | None = None,
-    ) -> list[Text]:
-        """Returns the prompts tokenized and checked, ready for `vectors`. Arguments are those of `run`."""
-        resolved = self.llm.resolve(params, task.name)
-        tokenization = self.encoder.tokenization(options)
-        size = sum(map(len, prompts))
+    async def texts(self, asked: Asked) -> list[Text]:
+        """Returns the prompts tokenized and checked, ready for `vectors`. Raises `InputError` and `OverloadedError`."""
+        params = options_of(self.llm.resolve(asked.params, asked.task.name))
+        tokenization = self.encoder.tokenization(asked.options)
+        size = sum(map(len, asked.prompts))
         self.scheduler.admit(size // _CHARACTERS_PER_TOKEN)
-        large = size > INLINE_CHARACTERS
-        return await self.off_loop(large, self._texts, prompts, options_of(resolved), tokenization, prefix, max_tokens)
+        return await self.threads.run(size > INLINE_CHARACTERS, self._texts, asked, params, tokenization)
 
     def encode(self, prompts: Sequence[Prompt], tokenization: Tokenization, *, values_per_token: int) -> list[np.ndarray]:
         """Returns token ids, unchecked, of texts no longer than those that are embedded. Raises as `check_answer` does."""
@@ -261,34 +283,33 @@ class Service:
             found += encoded
         return found
 
-    async def off_loop[**P, R](self, large: bool, work: Callable[P, R], *arguments: P.args, **options: P.kwargs) -> R:
-        """Returns what `work` does: in a thread if it is large, here if a hop would cost more."""
-        if not large:
-            return work(*arguments, **options)
-        assert self._loop is not None
-        return await self._loop.run_in_executor(self._pool, partial(work, *arguments, **options))
-
-    def _texts(
-        self,
-        prompts: Sequence[Prompt],
-        options: Options,
-        tokenization: Tokenization,
-        prefix: str,
-        max_tokens: int | None,
-    ) -> list[Text]:
-        texts = list(self.encoder.texts(prompts, options, tokenization=tokenization, prefix=prefix, bounded=True))
+    def _texts(self, asked: Asked, options: Options, tokenization: Tokenization) -> list[Text]:
+        found = self.encoder.texts(asked.prompts, options, tokenization=tokenization, prefix=asked.prefix, bounded=True)
+        texts = list(found)
         longest = max(len(text.ids) for text in texts)
-        if max_tokens is not None and longest > max_tokens:
+        if asked.max_tokens is not None and longest > asked.max_tokens:
             raise InputError(
-                f"Input of {longest} tokens exceeds max_tokens={max_tokens} with truncate=NONE. "
-                "Set truncate to END or START to allow truncation."
+                f"Input of {longest} tokens exceeds max_tokens={asked.max_tokens} with truncate=NONE. "
+                "Set truncate to END or START to allow truncation.",
+                field="max_tokens",
             )
         if tokenization.cut is not None:
             self.truncated_texts += sum(len(text.ids) == tokenization.cut for text in texts)
         return texts
 
-    async def vectors(self, texts: list[Text], task: Task, priority: int, gone: Gone | None) -> list[np.ndarray]:
-        """Queues texts as one request and returns their results. Arguments are those of `run`."""
+    async def vectors(self, texts: list[Text], *, task: Task, priority: int, gone: Gone | None) -> list[np.ndarray]:
+        """Queues texts as one request and returns their results.
+
+        Args:
+            texts: of one or of several `texts`.
+            task: see `Asked`, as the rest.
+            priority: as there.
+            gone: as there.
+
+        Raises:
+            HttpError: the client has hung up.
+            RefusedError: the scheduler or the engine does not do it now.
+        """
         if task is not self.task:
             await self._prepare(task)
         assert self._loop is not None

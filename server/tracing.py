@@ -11,8 +11,12 @@ from jaxembed.errors import InputError
 class Tracing:
     """Where spans go: to a collector that speaks OTLP over HTTP.
 
-    endpoint: its URL, such as http://localhost:4318/v1/traces. exporter: another place, for tests. Raises `InputError` where
-    the packages of the extra are missing.
+    Args:
+        endpoint: its URL, such as http://localhost:4318/v1/traces.
+        exporter: another place, for tests.
+
+    Raises:
+        InputError: the packages of the extra are missing.
     """
 
     def __init__(self, endpoint: str | None = None, *, exporter: Any = None) -> None:
@@ -27,7 +31,9 @@ class Tracing:
 
                 exporter = OTLPSpanExporter(endpoint=endpoint)
         except ImportError:
-            raise InputError("--otlp-traces-endpoint needs OpenTelemetry: pip install 'jaxembed[otel]'.") from None
+            raise InputError(
+                "--otlp-traces-endpoint needs OpenTelemetry: pip install 'jaxembed[otel]'.", field="--otlp-traces-endpoint"
+            ) from None
         resource = Resource.create({"service.name": "jaxembed", "service.version": __version__})
         self._extract = propagate.extract
         # No global provider: a program that embeds this one keeps its own.

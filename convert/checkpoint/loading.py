@@ -170,7 +170,7 @@ def read_config(folder: Path, overrides: Overrides | None) -> ConfigDict:
     names, model_type = config.get("architectures"), config.get("model_type")
     changed = overrides(config) if callable(overrides) else _merged(config, overrides)
     if not isinstance(changed, Mapping):
-        raise InputError(f"hf_overrides must return the config, not {type(changed).__name__}.")
+        raise InputError(f"hf_overrides must return the config, not {type(changed).__name__}.", field="hf_overrides")
     chosen = changed.get("architectures") != names and changed.get("model_type") == model_type
     return ConfigDict(settled(changed) if chosen else changed)
 
@@ -195,18 +195,19 @@ def resolve_dtype(dtype: Any) -> Any:
 
 def _is_int8(quantization: str | None) -> bool:
     if quantization not in (None, "int8"):
-        raise InputError(f"quantization={quantization!r} is not supported; it may be 'int8' or None.")
+        raise InputError(f"quantization={quantization!r} is not supported; it may be 'int8' or None.", field="quantization")
     return quantization == "int8"
 
 
 def _max_length(recipe: Recipe, tokenizer: Tokenizer, config: BackboneConfig, wanted: int | None) -> int:
     if wanted is not None:
         if wanted < 1:
-            raise InputError(f"max_model_len must be at least 1, not {wanted}.")
+            raise InputError(f"max_model_len must be at least 1, not {wanted}.", field="max_model_len")
         if wanted > config.longest:
             raise InputError(
                 f"User-specified max_model_len ({wanted}) is greater than the derived max_model_len "
-                f"(max_position_embeddings={config.longest} in model's config.json)."
+                f"(max_position_embeddings={config.longest} in model's config.json).",
+                field="max_model_len",
             )
         return wanted
     limits = [config.longest, recipe.max_length or tokenizer.limit]

@@ -79,7 +79,7 @@ def _check_adapter(config: BackboneConfig, folder: Path, manifest: Manifest) -> 
     if asked != merged:
         has = f"has the task {merged!r} merged into its weights for good" if merged else "was converted without a task"
         what = f"for {asked!r}" if asked else "for none"
-        raise InputError(f"{folder} {has}; {what}, convert the checkpoint again with those overrides.")
+        raise InputError(f"{folder} {has}; {what}, convert the checkpoint again with those overrides.", field="hf_overrides")
 
 
 def _read(arrays: Path, path: str, quantized: bool, layer: int | None) -> np.ndarray | Quantized:

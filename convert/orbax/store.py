@@ -68,7 +68,7 @@ def create(folder: Path, arrays: Mapping[str, Outline]) -> None:
             checkpointer.save(folder.absolute(), args=ocp.args.PyTreeSave(_nested(dict(arrays))))
     # tensorstore says what the file system said in a ValueError.
     except (OSError, ValueError) as error:
-        raise InputError(f"{folder.parent} cannot be written: {_short(error)}.") from None
+        raise InputError(f"{folder.parent} cannot be written: {_short(error)}.", field="out") from None
 
 
 def restore(folder: Path, arrays: Mapping[str, tuple[int, Any, jax.sharding.Sharding]]) -> Iterator[tuple[str, jax.Array]]:

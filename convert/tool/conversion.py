@@ -60,11 +60,13 @@ def convert(
         CheckpointError: the vectors of the weights are not finite; and what loading raises.
     """
     if dtype not in DTYPES:
-        raise InputError(f"dtype must be one of {', '.join(DTYPES)}, not {dtype!r}.")
+        raise InputError(f"dtype must be one of {', '.join(DTYPES)}, not {dtype!r}.", field="dtype")
     check_target(out)
     found = describe(source, hf_overrides=hf_overrides, **hub)
     if read_manifest(found.folder) is not None:
-        raise InputError(f"{found.folder} is converted already; --export-hf turns it back into a Hugging Face checkpoint.")
+        raise InputError(
+            f"{found.folder} is converted already; --export-hf turns it back into a Hugging Face checkpoint.", field="source"
+        )
     model = declare(found.family, found.config, found.recipe)
     opened = open_parameters(model, found.folder)
     small = small_files(found.folder)

@@ -24,15 +24,15 @@ def check_target(out: Path) -> None:
         # Its name is longer: what the system says of it shall be said before the work.
         _exists(_partial(place))
     except UnicodeEncodeError:
-        raise InputError(f"{str(out)!a} is no name in UTF-8; name another folder.") from None
+        raise InputError(f"{str(out)!a} is no name in UTF-8; name another folder.", field="out") from None
     except (OSError, ValueError) as error:
-        raise InputError(f"{out} cannot be written: {getattr(error, 'strerror', None) or error}.") from None
+        raise InputError(f"{out} cannot be written: {getattr(error, 'strerror', None) or error}.", field="out") from None
     if there:
-        raise InputError(f"{out} exists already; OUT is the name of a folder that does not exist yet.")
+        raise InputError(f"{out} exists already; OUT is the name of a folder that does not exist yet.", field="out")
     if not place.parent.is_dir():
-        raise InputError(f"there is no folder {place.parent} to put {place.name} into.")
+        raise InputError(f"there is no folder {place.parent} to put {place.name} into.", field="out")
     if not os.access(place.parent, os.W_OK):
-        raise InputError(f"{place.parent} cannot be written: permission denied.")
+        raise InputError(f"{place.parent} cannot be written: permission denied.", field="out")
 
 
 @contextmanager
@@ -57,7 +57,7 @@ def new_folder(out: Path) -> Iterator[Path]:
             raise
         if error.filename is not None and not Path(os.fsdecode(error.filename)).absolute().is_relative_to(folder):
             raise CheckpointError(f"{error.filename} cannot be read: {error.strerror}.") from None
-        raise InputError(f"{out} cannot be written: {error.strerror or error}.") from None
+        raise InputError(f"{out} cannot be written: {error.strerror or error}.", field="out") from None
     finally:
         os.close(handle)
 
@@ -66,7 +66,9 @@ def check_room(folder: Path, needed: int) -> None:
     """Raises `InputError` if the disk has less room than `needed` bytes."""
     free = shutil.disk_usage(folder).free
     if free < needed:
-        raise InputError(f"{folder.parent} has {free / 1e9:,.1f} GB free, and the arrays need {needed / 1e9:,.1f} GB.")
+        raise InputError(
+            f"{folder.parent} has {free / 1e9:,.1f} GB free, and the arrays need {needed / 1e9:,.1f} GB.", field="out"
+        )
 
 
 def _partial(place: Path) -> Path:
@@ -89,15 +91,17 @@ def _taken(folder: Path, out: Path) -> int:
         # Through a link it would be another folder that is emptied.
         handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
     except PermissionError as error:
-        raise InputError(f"{out} cannot be written: {error.strerror}.") from None
+        raise InputError(f"{out} cannot be written: {error.strerror}.", field="out") from None
     except OSError as error:
-        raise _in_the_way(folder) if _exists(folder) else InputError(f"{out} cannot be written: {error.strerror}.") from None
+        if _exists(folder):
+            raise _in_the_way(folder) from None
+        raise InputError(f"{out} cannot be written: {error.strerror}.", field="out") from None
     try:
         _lock(handle, folder, out)
         _clear(handle, folder)
     except OSError as error:
         os.close(handle)
-        raise InputError(f"{folder} cannot be emptied: {error.strerror}.") from None
+        raise InputError(f"{folder} cannot be emptied: {error.strerror}.", field="out") from None
     except InputError:
         os.close(handle)
         raise
@@ -112,7 +116,7 @@ def _lock(handle: int, folder: Path, out: Path) -> None:
     except (BlockingIOError, FileNotFoundError):
         ours = False
     if not ours:
-        raise InputError(f"another run is writing {out} at this moment.")
+        raise InputError(f"another run is writing {out} at this moment.", field="out")
 
 
 def _clear(handle: int, folder: Path) -> None:
@@ -129,4 +133,6 @@ def _clear(handle: int, folder: Path) -> None:
 
 
 def _in_the_way(folder: Path) -> InputError:
-    return InputError(f"{folder} is needed, and what is there is not what a run of jaxembed has left; rename or remove it.")
+    return InputError(
+        f"{folder} is needed, and what is there is not what a run of jaxembed has left; rename or remove it.", field="out"
+    )

@@ -112,7 +112,8 @@ def against_record(engine: Engine, manifest: Manifest) -> Comparison:
     if longest > model.max_length:
         raise InputError(
             f"the conversion recorded the vectors of texts of up to {longest} tokens; "
-            f"leave out --max-model-len {model.max_length}."
+            f"leave out --max-model-len {model.max_length}.",
+            field="max_model_len",
         )
     ours = list(engine.run(encoded))
     against = f"the vectors of {manifest.source['name']} that the conversion recorded"
@@ -164,12 +165,14 @@ def _ask(python: Path, asked: Mapping[str, Any], folder: Path, scratch: Path) ->
     try:
         done = subprocess.run(command, input=json.dumps(asked), capture_output=True, text=True, check=False, cwd=scratch)
     except OSError as error:
-        raise InputError(f"the reference Python {python} cannot be run: {error.strerror}.") from None
+        raise InputError(f"the reference Python {python} cannot be run: {error.strerror}.", field="python") from None
     if done.returncode:
         last = done.stderr.strip().splitlines()[-1] if done.stderr.strip() else f"it ended with {done.returncode}"
-        raise InputError(f"the reference libraries of {python} do not take {folder}: {last}")
+        raise InputError(f"the reference libraries of {python} do not take {folder}: {last}", field="python")
     if not out.is_file() or not done.stdout.strip():
-        raise InputError(f"{python} gave no vectors; --reference takes a Python that has sentence-transformers.")
+        raise InputError(
+            f"{python} gave no vectors; --reference takes a Python that has sentence-transformers.", field="python"
+        )
     with np.load(out) as arrays:
         return dict(arrays), done.stdout.strip().splitlines()[-1]
 

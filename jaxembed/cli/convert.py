@@ -54,13 +54,15 @@ def run(arguments: argparse.Namespace) -> None:
 
 def _check(arguments: argparse.Namespace) -> None:
     if arguments.export_hf and arguments.dtype != "auto":
-        raise InputError("--export-hf writes tensors in the type in which they are stored; leave out --dtype.")
+        raise InputError("--export-hf writes tensors in the type in which they are stored; leave out --dtype.", field="--dtype")
     if arguments.export_hf and arguments.verify:
-        raise InputError("--export-hf compares nothing; leave out --verify, and run `jaxembed verify` on what it wrote.")
+        raise InputError(
+            "--export-hf compares nothing; leave out --verify, and run `jaxembed verify` on what it wrote.", field="--verify"
+        )
     if arguments.reference and not arguments.verify:
-        raise InputError("--reference says what --verify compares with; add --verify, or leave it out.")
+        raise InputError("--reference says what --verify compares with; add --verify, or leave it out.", field="--reference")
     if arguments.revision and Path(arguments.source).expanduser().is_dir():
-        raise InputError(f"--revision is of a hub model, and {arguments.source} is a folder; leave it out.")
+        raise InputError(f"--revision is of a hub model, and {arguments.source} is a folder; leave it out.", field="--revision")
 
 
 def _export(source: str, out: Path, where: dict[str, Any]) -> None:

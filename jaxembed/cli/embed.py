@@ -34,15 +34,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> None:
     """Embeds the texts and writes or shows the vectors. An output file appears whole or not at all."""
     if bool(arguments.texts) == bool(arguments.input):
-        raise InputError("give the texts either as arguments or with --input FILE ('-' reads standard input).")
+        raise InputError("give the texts either as arguments or with --input FILE ('-' reads standard input).", field="TEXT")
     output = Path(arguments.output) if arguments.output else None
     if output is not None and output.suffix not in (".npy", ".jsonl"):
-        raise InputError(f"--output must end in .npy or .jsonl, not {output.name!r}.")
+        raise InputError(f"--output must end in .npy or .jsonl, not {output.name!r}.", field="--output")
     if output is not None and not output.absolute().parent.is_dir():
-        raise InputError(f"there is no folder {output.absolute().parent} to write {output.name} to.")
+        raise InputError(f"there is no folder {output.absolute().parent} to write {output.name} to.", field="--output")
     texts = arguments.texts or list(read_texts(arguments.input))
     if not texts:
-        raise InputError(f"{arguments.input} holds no texts.")
+        raise InputError(f"{arguments.input} holds no texts.", field="--input")
 
     from jaxembed.vllm.params import PoolingParams
 
@@ -75,9 +75,9 @@ def read_texts(name: str) -> Iterator[str]:
         with open(name, encoding="utf-8") as lines:
             yield from _parse(lines, json_lines=Path(name).suffix in (".jsonl", ".ndjson"))
     except UnicodeDecodeError as error:
-        raise InputError(f"{name} is not UTF-8 text: {error.reason} at byte {error.start}.") from None
+        raise InputError(f"{name} is not UTF-8 text: {error.reason} at byte {error.start}.", field="--input") from None
     except OSError as error:
-        raise InputError(f"{name} cannot be read: {error.strerror}.") from None
+        raise InputError(f"{name} cannot be read: {error.strerror}.", field="--input") from None
 
 
 def _parse(lines: Iterable[str], json_lines: bool | None) -> Iterator[str]:
@@ -102,10 +102,12 @@ def _text_of(line: str, number: int) -> str:
     try:
         value = json.loads(line)
     except ValueError as error:
-        raise InputError(f"line {number} is not JSON: {error}.") from None
+        raise InputError(f"line {number} is not JSON: {error}.", field="--input") from None
     text = value.get("text") if isinstance(value, dict) else value
     if not isinstance(text, str):
-        raise InputError(f"line {number} has no text: expected a JSON string, or an object with a string 'text'.")
+        raise InputError(
+            f"line {number} has no text: expected a JSON string, or an object with a string 'text'.", field="--input"
+        )
     return text
 
 
@@ -134,7 +136,7 @@ def write(output: Path, texts: list[str], vectors: Iterable[Any]) -> None:
                 file.writelines(_line(text, vector) for text, vector in zip(texts, vectors, strict=True))
         partial.replace(output)
     except OSError as error:
-        raise InputError(f"{output} cannot be written: {error.strerror}.") from None
+        raise InputError(f"{output} cannot be written: {error.strerror}.", field="--output") from None
     finally:
         partial.unlink(missing_ok=True)
         _on_sigterm(before)

@@ -17,9 +17,15 @@ _LINK = "tcp://"
 class Flag:
     """One flag.
 
-    name: as written, without dashes in front. parse: makes a value of a string; bool makes `--name` and `--no-name`. default:
-    what holds if neither the command line nor the environment says anything. several: whether it takes a list. metavar,
-    choices: as argparse has them. short: another spelling.
+    Attributes:
+        name: as written, without dashes in front.
+        help: a line for `--help`.
+        parse: makes a value of a string; bool makes `--name` and `--no-name`.
+        default: what holds if neither the command line nor the environment says anything.
+        several: whether it takes a list.
+        choices: as argparse has them.
+        metavar: the same.
+        short: another spelling.
     """
 
     name: str
@@ -62,9 +68,13 @@ class Flag:
                 return [self.parse(part.strip()) for part in text.split(",") if part.strip()]
             value = self.parse(text)
         except (ValueError, argparse.ArgumentTypeError) as error:
-            raise InputError(f"the environment variable {self.variable} cannot be read: {error}.") from None
+            raise InputError(
+                f"the environment variable {self.variable} cannot be read: {error}.", field=self.variable
+            ) from None
         if self.choices is not None and value not in self.choices:
-            raise InputError(f"the environment variable {self.variable} must be one of {', '.join(self.choices)}.")
+            raise InputError(
+                f"the environment variable {self.variable} must be one of {', '.join(self.choices)}.", field=self.variable
+            )
         return value
 
 

@@ -70,5 +70,5 @@ def prompt_named(name: str | None, llm: "LLM") -> str:
         return ""
     if name not in prompts:
         known = f"it has {', '.join(prompts)}" if prompts else "it has none"
-        raise InputError(f"the model has no prompt named {name!r}; {known}.")
+        raise InputError(f"the model has no prompt named {name!r}; {known}.", field="--prompt-name")
     return prompts[name]

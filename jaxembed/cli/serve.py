@@ -130,7 +130,9 @@ def run(arguments: argparse.Namespace) -> None:
     """Serves until it is told to end."""
     values = read(FLAGS, arguments, os.environ)
     if arguments.model_tag and values["model"] and arguments.model_tag != values["model"]:
-        raise InputError(f"two models are named, {arguments.model_tag!r} and {values['model']!r}; one server has one.")
+        raise InputError(
+            f"two models are named, {arguments.model_tag!r} and {values['model']!r}; one server has one.", field="MODEL"
+        )
     values["model"] = arguments.model_tag or values["model"]
     given, where = settings(values, os.environ), listen(values)
     from jaxembed.server.run import serve
@@ -189,11 +191,11 @@ def listen(values: Mapping[str, Any]) -> "Listen":
     from jaxembed.server.run import Listen
 
     if not 0 < values["port"] < 65536:
-        raise InputError(f"--port must be 1 to 65535, not {values['port']}.")
+        raise InputError(f"--port must be 1 to 65535, not {values['port']}.", field="--port")
     if ":" in values["host"] and not _is_ipv6(values["host"]):
-        raise InputError(f"--host takes an address alone, not {values['host']!r}; the port goes to --port.")
+        raise InputError(f"--host takes an address alone, not {values['host']!r}; the port goes to --port.", field="--host")
     if values["uds"] and Path(values["uds"]).exists() and not Path(values["uds"]).is_socket():
-        raise InputError(f"--uds {values['uds']} is there and is no socket; choose a path that is free.")
+        raise InputError(f"--uds {values['uds']} is there and is no socket; choose a path that is free.", field="--uds")
     names = ("host", "port", "uds", "forwarded_allow_ips", "ssl_keyfile", "ssl_certfile", "ssl_ca_certs")
     return Listen(**{name: values[name] for name in names}, ssl_cert_reqs=int(values["ssl_cert_reqs"]))
 
@@ -238,20 +240,24 @@ def _api_keys(values: Mapping[str, Any], environment: Mapping[str, str]) -> tupl
         lines = _text(values["api_key_file"], "--api-key-file").splitlines()
         found = [line.strip() for line in lines if line.strip() and not line.startswith("#")]
         if not found:
-            raise InputError(f"--api-key-file {values['api_key_file']} holds no key.")
+            raise InputError(f"--api-key-file {values['api_key_file']} holds no key.", field="--api-key-file")
         keys += found
     keys = keys or [environment[name] for name in ("JAXEMBED_API_KEY", "VLLM_API_KEY") if name in environment]
     # A deployment whose secret came out empty means to be guarded; serving everybody would be the opposite.
     if not all(key.strip() for key in keys):
-        raise InputError("an API key is empty; give a key, or leave out --api-key, JAXEMBED_API_KEY and VLLM_API_KEY.")
+        raise InputError(
+            "an API key is empty; give a key, or leave out --api-key, JAXEMBED_API_KEY and VLLM_API_KEY.", field="--api-key"
+        )
     if not keys and environment.get("JAXEMBED_API_KEY_FILE") == "":
-        raise InputError("JAXEMBED_API_KEY_FILE is set but empty; name a file with keys, or unset it.")
+        raise InputError(
+            "JAXEMBED_API_KEY_FILE is set but empty; name a file with keys, or unset it.", field="JAXEMBED_API_KEY_FILE"
+        )
     return tuple(keys)
 
 
 def _template(given: str | None) -> str | None:
     if given == "":
-        raise InputError("--chat-template is empty; give a file or Jinja itself.")
+        raise InputError("--chat-template is empty; give a file or Jinja itself.", field="--chat-template")
     if given is None or "{{" in given or "{%" in given:
         return given
     return _text(given, "--chat-template")
@@ -262,4 +268,4 @@ def _text(path: str, flag: str) -> str:
         return Path(path).read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
-        raise InputError(f"{flag} {path} cannot be read: {reason}.") from None
+        raise InputError(f"{flag} {path} cannot be read: {reason}.", field=flag) from None

@@ -64,12 +64,14 @@ def compared(engine: Any, folder: Path, manifest: "Manifest | None", python: Pat
         return against_reference(engine, source, chosen)
     if python is not None:
         raise InputError(
-            f"the checkpoint that {folder} was converted from is not to be found as it was; leave out --reference."
+            f"the checkpoint that {folder} was converted from is not to be found as it was; leave out --reference.",
+            field="--reference",
         )
     if manifest is None:
         raise InputError(
             "there is nothing to compare with: no Python with sentence-transformers (name one with --reference), and no "
-            "vectors that a conversion recorded."
+            "vectors that a conversion recorded.",
+            field="--reference",
         )
     return against_record(engine, manifest)
 

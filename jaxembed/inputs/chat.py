@@ -22,8 +22,14 @@ _RESERVED = {"messages", "add_generation_prompt", "continue_final_message", "cha
 class ChatTemplate:
     """A compiled template.
 
-    special_tokens: `bos_token` and the like, by name. content_format: whether messages carry their content as one string or as
-    a list of parts; "auto" looks whether the template walks over the parts. Raises `InputError` for broken Jinja.
+    Args:
+        source: Jinja.
+        special_tokens: `bos_token` and the like, by name.
+        content_format: whether messages carry their content as one string or as a list of parts; "auto" looks whether the
+            template walks over the parts.
+
+    Raises:
+        InputError: the source is not Jinja.
     """
 
     def __init__(
@@ -44,18 +50,27 @@ class ChatTemplate:
     ) -> str:
         """Returns the text of a conversation.
 
-        messages: each with "role" and "content", a string or a list of parts {"type": "text", "text": ...}.
-        continue_final_message: leave the last message open, without what the template puts behind it. arguments: further
-        names for the template. Raises `InputError` for messages it cannot read and for a template that fails.
+        Args:
+            messages: each with "role" and "content", a string or a list of parts {"type": "text", "text": ...}.
+            add_generation_prompt: ask the template for the beginning of an answer.
+            continue_final_message: leave the last message open, without what the template puts behind it.
+            arguments: further names for the template, the `chat_template_kwargs` of a request.
+
+        Raises:
+            InputError: the messages cannot be read, or the template fails.
         """
         if add_generation_prompt and continue_final_message:
-            raise InputError("Cannot set both `continue_final_message` and `add_generation_prompt` to True.")
+            raise InputError(
+                "Cannot set both `continue_final_message` and `add_generation_prompt` to True.", field="continue_final_message"
+            )
         taken = sorted(_RESERVED & set(arguments or {}))
         if taken:
-            raise InputError(f"chat_template_kwargs must not hold {taken[0]!r}; it is a field of the request.")
+            raise InputError(
+                f"chat_template_kwargs must not hold {taken[0]!r}; it is a field of the request.", field="chat_template_kwargs"
+            )
         read = [self._message(message) for message in messages]
         if not read:
-            raise InputError("a conversation needs at least one message.")
+            raise InputError("a conversation needs at least one message.", field="messages")
         names = {**self._special_tokens, **(arguments or {}), "messages": read, "add_generation_prompt": add_generation_prompt}
         from jinja2 import TemplateError
 
@@ -63,15 +78,17 @@ class ChatTemplate:
             text: str = self._template.render(**names)
         except (TemplateError, TypeError, ValueError, ArithmeticError, LookupError, AttributeError, RecursionError) as error:
             # What a stranger's template may stumble over, given a stranger's messages.
-            raise InputError(f"the chat template cannot be filled with these messages: {error}") from None
+            raise InputError(f"the chat template cannot be filled with these messages: {error}", field="messages") from None
         return _opened(text, read[-1]["content"]) if continue_final_message else text
 
     def _message(self, message: Any) -> dict[str, Any]:
         if not isinstance(message, Mapping):
-            raise InputError(f"a message must be an object with a 'role' and a 'content', not {type(message).__name__}.")
+            raise InputError(
+                f"a message must be an object with a 'role' and a 'content', not {type(message).__name__}.", field="messages"
+            )
         role, content = message.get("role"), message.get("content")
         if not isinstance(role, str):
-            raise InputError("each message needs a 'role', a string.")
+            raise InputError("each message needs a 'role', a string.", field="messages")
         texts = texts_of(content)
         if self.content_format == "openai":
             return {**message, "content": [{"type": "text", "text": text} for text in texts]}
@@ -85,15 +102,21 @@ def texts_of(content: Any) -> list[str]:
     if isinstance(content, str):
         return [content]
     if not isinstance(content, list):
-        raise InputError(f"a message's content must be a string or a list of parts, not {type(content).__name__}.")
+        raise InputError(
+            f"a message's content must be a string or a list of parts, not {type(content).__name__}.", field="messages"
+        )
     texts = []
     for part in content:
         type_ = part.get("type") if isinstance(part, Mapping) else None
         text = part if isinstance(part, str) else part.get("text") if type_ in ("text", "input_text") else None
         if not isinstance(text, str):
             if isinstance(type_, str) and type_ not in ("text", "input_text"):
-                raise InputError(f"a part of type {type_!r} cannot be embedded: the model that is served takes text only.")
-            raise InputError("each part of a message's content must be a string or {'type': 'text', 'text': ...}.")
+                raise InputError(
+                    f"a part of type {type_!r} cannot be embedded: the model that is served takes text only.", field="messages"
+                )
+            raise InputError(
+                "each part of a message's content must be a string or {'type': 'text', 'text': ...}.", field="messages"
+            )
         texts.append(text)
     return texts
 
@@ -105,7 +128,7 @@ def _compiled(source: str) -> Any:
     try:
         return _environment().from_string(source)
     except (TemplateError, RecursionError) as error:
-        raise InputError(f"the chat template is not valid Jinja: {error}") from None
+        raise InputError(f"the chat template is not valid Jinja: {error}", field="chat_template") from None
 
 
 @lru_cache(maxsize=1)
@@ -114,7 +137,7 @@ def _environment() -> Any:
     from jinja2.sandbox import ImmutableSandboxedEnvironment
 
     def raise_exception(message: str) -> None:
-        raise InputError(f"the chat template refuses these messages: {message}")
+        raise InputError(f"the chat template refuses these messages: {message}", field="messages")
 
     def tojson(value: Any, **options: Any) -> str:
         allowed = {key: options[key] for key in ("indent", "sort_keys", "separators") if key in options}
@@ -148,7 +171,10 @@ def _opened(text: str, content: str | list[dict[str, str]]) -> str:
     last = (content if isinstance(content, str) else content[-1]["text"]).strip()
     end = text.rfind(last)
     if end < 0:
-        raise InputError("continue_final_message is set, but the chat template does not show the last message as it is.")
+        raise InputError(
+            "continue_final_message is set, but the chat template does not show the last message as it is.",
+            field="continue_final_message",
+        )
     return text[: end + len(last)]
 
 

@@ -89,16 +89,19 @@ class Encoder:
         """Raises `InputError` for the first ids that the model cannot take."""
         lengths = np.fromiter(map(len, texts), np.int64, len(texts))
         if (lengths == 0).any():
-            raise InputError("The prompt cannot be empty: it has no tokens.")
+            raise InputError("The prompt cannot be empty: it has no tokens.", field="prompts")
         if (lengths > self.max_length).any():
             raise InputError(
                 f"This model's maximum context length is {self.max_length} tokens. However, your prompt contains "
-                f"{lengths.max()} input tokens. Please reduce the length of the input prompt or ask for truncation."
+                f"{lengths.max()} input tokens. Please reduce the length of the input prompt or ask for truncation.",
+                field="prompts",
             )
         ids = np.concatenate(texts) if len(texts) else np.zeros(0, np.int32)
         wrong = ids[(ids < 0) | (ids >= self.vocab_size)]
         if wrong.size:
-            raise InputError(f"Token id {wrong[0]} is out of vocabulary: this model's ids are 0 to {self.vocab_size - 1}.")
+            raise InputError(
+                f"Token id {wrong[0]} is out of vocabulary: this model's ids are 0 to {self.vocab_size - 1}.", field="prompts"
+            )
 
     def _whole(self, prompt: Prompt, prefix: str, tokenization: Tokenization, bounded: bool) -> Prompt:
         if not isinstance(prompt, str):
@@ -109,7 +112,8 @@ class Encoder:
         if tokenization.cut is None:
             raise InputError(
                 f"This model's maximum context length is {self.max_length} tokens. However, your prompt contains "
-                f"{len(prompt)} characters. Please reduce the length of the input prompt or ask for truncation."
+                f"{len(prompt)} characters. Please reduce the length of the input prompt or ask for truncation.",
+                field="prompts",
             )
         return prefix + (prompt[:most] if tokenization.side == "right" else prompt[-most:])
 

@@ -88,7 +88,7 @@ class Tokenizer:
         """
         for text in texts:
             if not isinstance(text, str):
-                raise InputTypeError(f"a text must be a str, not {type(text).__name__}.")
+                raise InputTypeError(f"a text must be a str, not {type(text).__name__}.", field="prompts")
         clean = [self._clean(text) for text in texts]
         encodings = self._rust.encode_batch_fast(clean, add_special_tokens=add_special_tokens)
         ids = [np.array(encoding.ids, np.int32) for encoding in encodings]
@@ -134,7 +134,8 @@ class Tokenizer:
             text.encode()
         except UnicodeEncodeError:
             raise InputError(
-                "a text holds a lone surrogate, which is no Unicode character; decode it with errors='replace'."
+                "a text holds a lone surrogate, which is no Unicode character; decode it with errors='replace'.",
+                field="prompts",
             ) from None
         return text
 
@@ -142,7 +143,9 @@ class Tokenizer:
         """The same ids as a tokenizer with truncation switched on gives."""
         special = self.special_count if add_special_tokens else 0
         if max_length < special:
-            raise InputError(f"max_length {max_length} leaves no room for the {special} special tokens of each text.")
+            raise InputError(
+                f"max_length {max_length} leaves no room for the {special} special tokens of each text.", field="max_length"
+            )
         encoding = self._rust.encode(text, add_special_tokens=False)
         encoding.truncate(max_length - special, direction=side)
         return np.array(self._rust.post_process(encoding, None, add_special_tokens).ids, np.int32)

@@ -5,8 +5,10 @@ import warnings
 from collections.abc import Callable, Mapping, Set
 from typing import Any
 
+import numpy as np
+
 from jaxembed.convert.checkpoint import sentence_bert
-from jaxembed.errors import InputError
+from jaxembed.errors import InputError, InputTypeError
 
 # Those of callers that change no vector; the rest is refused.
 MODEL_NEUTRAL = sentence_bert.MODEL_NEUTRAL | {"use_flash_attention_2"}
@@ -17,7 +19,9 @@ def known(argument: str, given: Mapping[str, Any] | None, read: Set[str], neutra
     """Returns the options of an argument. Raises `InputError` for one that is neither read nor without effect on vectors."""
     unknown = sorted(set(given or {}) - read - neutral)
     if unknown:
-        raise InputError(f"{argument} has {unknown[0]!r}, which jaxembed does not read; it reads {', '.join(sorted(read))}.")
+        raise InputError(
+            f"{argument} has {unknown[0]!r}, which jaxembed does not read; it reads {', '.join(sorted(read))}.", field=argument
+        )
     return given or {}
 
 
@@ -47,3 +51,19 @@ def takes_positions(init: Callable[..., None]) -> Callable[..., None]:
         init(self, model_name_or_path, **options)
 
     return accept
+
+
+def listed(inputs: Any) -> list[str]:
+    """Returns the texts that `encode` is given as a list. Raises `InputTypeError` for anything that is none."""
+    if inputs is None or isinstance(inputs, bytes | Mapping) or not hasattr(inputs, "__iter__"):
+        raise InputTypeError(f"encode takes a str or a list of str, not {type(inputs).__name__}.", field="inputs")
+    texts = inputs.tolist() if isinstance(inputs, np.ndarray) else list(inputs)
+    return [_text(text) for text in texts]
+
+
+def _text(given: Any) -> str:
+    """Returns a text, which sentence-transformers takes as {"text": ...} too."""
+    text = given["text"] if isinstance(given, Mapping) and set(given) == {"text"} else given
+    if not isinstance(text, str):
+        raise InputTypeError(f"encode takes texts only, not {type(text).__name__}.", field="inputs")
+    return text

@@ -37,7 +37,7 @@ def quantize_embeddings(
         InputError: an unknown precision, integers, or a range to be drawn from a single vector.
     """
     if precision not in PRECISIONS:
-        raise InputError(f"Precision {precision!r} is not supported, must be one of {list(PRECISIONS)}")
+        raise InputError(f"Precision {precision!r} is not supported, must be one of {list(PRECISIONS)}", field="precision")
     if isinstance(embeddings, list | tuple):
         if not embeddings:
             return []
@@ -47,7 +47,7 @@ def quantize_embeddings(
             return [quantize_embeddings(matrix, precision, ranges) for matrix in embeddings]
     values = np.asarray(embeddings)
     if np.issubdtype(values.dtype, np.integer):
-        raise InputError("Embeddings to quantize must be float rather than int8 or uint8.")
+        raise InputError("Embeddings to quantize must be float rather than int8 or uint8.", field="embeddings")
     if precision == "float32":
         return values.astype(np.float32)
     if precision == "ubinary":
@@ -67,7 +67,8 @@ def _ranges(values: np.ndarray, precision: str, calibration: np.ndarray | None) 
         if values.ndim == 1 or len(values) == 1:
             raise InputError(
                 f"Cannot compute {precision} quantization ranges from a single embedding. Call `quantize_embeddings` with "
-                "`ranges` or `calibration_embeddings` from a representative set of embeddings instead."
+                "`ranges` or `calibration_embeddings` from a representative set of embeddings instead.",
+                field="embeddings",
             )
         if len(values) < _FEW:
             logger.warning(

@@ -13,20 +13,26 @@ SETTINGS = "config_sentence_transformers.json"
 
 
 def save(source: Path, target: Path, changes: Mapping[str, Mapping[str, Any]]) -> None:
-    """Copies the folder `source` to `target`, which may be the same, and merges `changes` into its JSON files by name.
+    """Copies the folder of a model and merges what was set into its JSON files.
 
-    Raises `InputError` for a target inside the source, and where it cannot be written.
+    Args:
+        source: the folder.
+        target: where to; may be the same.
+        changes: keys and values, by the name of the file.
+
+    Raises:
+        InputError: the target lies inside the source, or cannot be written.
     """
     here, there = source.resolve(), target.resolve()
     if here in there.parents:
-        raise InputError(f"{target} lies inside the folder of the model; save it elsewhere.")
+        raise InputError(f"{target} lies inside the folder of the model; save it elsewhere.", field="path")
     try:
         if here != there:
             shutil.copytree(source, target, dirs_exist_ok=True)
         for name, values in changes.items():
             _merge(target / name, values)
     except OSError as error:
-        raise InputError(f"the model cannot be saved to {target}: {error.strerror or error}.") from None
+        raise InputError(f"the model cannot be saved to {target}: {error.strerror or error}.", field="path") from None
 
 
 def _merge(path: Path, values: Mapping[str, Any]) -> None:

@@ -16,7 +16,7 @@ import numpy as np
 
 from jaxembed.convert.checkpoint.sentence_bert import CONFIG_CHANGES, read_transformer_file
 from jaxembed.convert.formats.json_files import read_json
-from jaxembed.errors import InputError, InputTypeError
+from jaxembed.errors import InputError, InputTypeError, fields_as
 from jaxembed.heads.recipe import NormalizeHead
 from jaxembed.heads.task import Task, together
 from jaxembed.heads.tokens import HIDDEN
@@ -24,7 +24,7 @@ from jaxembed.heads.vectors import EMBED
 from jaxembed.inputs.tokenizer import Side
 from jaxembed.loading import load_engine
 from jaxembed.sentence_transformers import similarity
-from jaxembed.sentence_transformers.arguments import MODEL_NEUTRAL, PROCESSOR_NEUTRAL, dtype_of, known, takes_positions
+from jaxembed.sentence_transformers.arguments import MODEL_NEUTRAL, PROCESSOR_NEUTRAL, dtype_of, known, listed, takes_positions
 from jaxembed.sentence_transformers.modules import PoolingView, TransformerView
 from jaxembed.sentence_transformers.quantization import PRECISIONS, quantize_embeddings
 from jaxembed.sentence_transformers.saving import SETTINGS, save
@@ -33,6 +33,8 @@ logger = logging.getLogger(__name__)
 
 _OUTPUT_VALUES = ("sentence_embedding", "token_embeddings", None)
 _DOCUMENT_PROMPTS = ("document", "passage", "corpus")
+# What `encode` calls the fields of errors that come from below it.
+_FIELDS = {"prompts": "inputs", "max_length": "max_seq_length"}
 
 
 class SentenceTransformer:
@@ -79,31 +81,34 @@ class SentenceTransformer:
         backend: str = "jax",
     ) -> None:
         if modules is not None:
-            raise InputError("modules= takes torch modules, which jaxembed does not run; give the folder of a saved model.")
+            raise InputError(
+                "modules= takes torch modules, which jaxembed does not run; give the folder of a saved model.", field="modules"
+            )
         if backend not in ("jax", "torch"):
-            raise InputError(f"backend must be 'jax', not {backend!r}.")
+            raise InputError(f"backend must be 'jax', not {backend!r}.", field="backend")
         words = processor_kwargs or tokenizer_kwargs
         words = known("processor_kwargs", words, {"model_max_length", "truncation_side"}, PROCESSOR_NEUTRAL)
         side: Side | None = words.get("truncation_side")
         if side not in ("left", "right", None):
-            raise InputError(f"truncation_side must be 'left' or 'right', not {side!r}.")
-        self.engine = load_engine(
-            None if model_name_or_path is None else str(model_name_or_path),
-            revision=revision,
-            token=token if use_auth_token is None else use_auth_token,
-            cache_dir=cache_folder,
-            local_files_only=local_files_only,
-            dtype=dtype_of(known("model_kwargs", model_kwargs, {"dtype", "torch_dtype"}, MODEL_NEUTRAL)),
-            hf_overrides=config_kwargs,
-            max_model_len=words.get("model_max_length"),
-        )
+            raise InputError(f"truncation_side must be 'left' or 'right', not {side!r}.", field="processor_kwargs")
+        with fields_as({"hf_overrides": "config_kwargs", "max_model_len": "processor_kwargs"}):
+            self.engine = load_engine(
+                None if model_name_or_path is None else str(model_name_or_path),
+                revision=revision,
+                token=token if use_auth_token is None else use_auth_token,
+                cache_dir=cache_folder,
+                local_files_only=local_files_only,
+                dtype=dtype_of(known("model_kwargs", model_kwargs, {"dtype", "torch_dtype"}, MODEL_NEUTRAL)),
+                hf_overrides=config_kwargs,
+                max_model_len=words.get("model_max_length"),
+            )
         model = self.engine.model
         self._side: Side = side or model.tokenizer.side
         self.truncate_dim = model.recipe.truncate_dim if truncate_dim is None else truncate_dim
         self.prompts = {"query": "", "document": "", **model.recipe.prompts, **(prompts or {})}
         self.default_prompt_name = default_prompt_name or model.recipe.default_prompt_name
         if self.default_prompt_name is not None:
-            self._check_prompt_name(self.default_prompt_name)
+            self._check_prompt_name(self.default_prompt_name, "default_prompt_name")
         self.similarity_fn_name = similarity_fn_name or model.recipe.similarity or "cosine"
         self._max_seq_length = model.max_length
         self._files_length = None if "model_max_length" in words else model.max_length
@@ -137,7 +142,9 @@ class SentenceTransformer:
     def max_seq_length(self, value: int) -> None:
         longest = self.engine.model.config.longest
         if not 1 <= value <= longest:
-            raise InputError(f"max_seq_length must be between 1 and {longest} for this model, not {value}.")
+            raise InputError(
+                f"max_seq_length must be between 1 and {longest} for this model, not {value}.", field="max_seq_length"
+            )
         self._max_seq_length = value
 
     @property
@@ -165,7 +172,8 @@ class SentenceTransformer:
         asked = [str(one) for one in (*target, *options.values())]
         if any("float" in one for one in asked):
             raise InputError(
-                f"a model is loaded in a type and stays in it; give model_kwargs={{'torch_dtype': ...}}, not {asked[0]}."
+                f"a model is loaded in a type and stays in it; give model_kwargs={{'torch_dtype': ...}}, not {asked[0]}.",
+                field="dtype",
             )
         return self
 
@@ -233,18 +241,25 @@ class SentenceTransformer:
         inputs = inputs if sentences is None else sentences
         unknown = sorted(set(options) - {"task"})
         if unknown:
-            raise InputError(f"SentenceTransformer.encode() has no argument {unknown[0]!r} that this model uses.")
+            raise InputError(
+                f"SentenceTransformer.encode() has no argument {unknown[0]!r} that this model uses.", field=unknown[0]
+            )
         if batch_size <= 0:
-            raise InputError(f"batch_size must be a positive integer, got {batch_size}.")
+            raise InputError(f"batch_size must be a positive integer, got {batch_size}.", field="batch_size")
         if precision is not None and precision not in PRECISIONS:
-            raise InputError(f"Precision {precision!r} is not supported, must be one of {list(PRECISIONS)}")
+            raise InputError(f"Precision {precision!r} is not supported, must be one of {list(PRECISIONS)}", field="precision")
         if output_value not in _OUTPUT_VALUES:
-            raise InputError(f"output_value must be 'sentence_embedding', 'token_embeddings' or None, not {output_value!r}.")
+            raise InputError(
+                f"output_value must be 'sentence_embedding', 'token_embeddings' or None, not {output_value!r}.",
+                field="output_value",
+            )
         quantized = precision not in (None, "float32")
         if output_value is None and quantized:
-            raise InputError(f"precision={precision!r} needs output_value 'sentence_embedding' or 'token_embeddings'.")
+            raise InputError(
+                f"precision={precision!r} needs output_value 'sentence_embedding' or 'token_embeddings'.", field="precision"
+            )
         lone = isinstance(inputs, str | Mapping)
-        texts = _listed([inputs] if lone else inputs)
+        texts = listed([inputs] if lone else inputs)
         prefix = self._resolve_prompt(prompt, prompt_name)
         if show_progress_bar is None:
             show_progress_bar = logger.getEffectiveLevel() in (logging.INFO, logging.DEBUG)
@@ -286,7 +301,8 @@ class SentenceTransformer:
 
         For reading only: `encode` tokenizes by itself and pads nothing.
         """
-        ids = self.engine.model.tokenizer.encode(_listed(texts), max_length=self.max_seq_length, side=self._side)
+        with fields_as(_FIELDS):
+            ids = self.engine.model.tokenizer.encode(listed(texts), max_length=self.max_seq_length, side=self._side)
         mask = np.arange(max(map(len, ids), default=0)) < np.array([len(one) for one in ids])[:, None]
         padded = np.full(mask.shape, self.tokenizer.pad_token_id or 0, np.int64)
         padded[mask] = np.concatenate(ids) if ids else []
@@ -322,7 +338,7 @@ class SentenceTransformer:
     def save_pretrained(self, path: str | Path) -> None:
         """Copies the checkpoint's files to `path`, with what was set since: prompts, lengths, similarity, `config_kwargs`."""
         if self.default_prompt_name is not None:
-            self._check_prompt_name(self.default_prompt_name)
+            self._check_prompt_name(self.default_prompt_name, "default_prompt_name")
         save(self.engine.model.folder, Path(path), self._changes())
 
     save = save_pretrained
@@ -371,11 +387,12 @@ class SentenceTransformer:
         encoder = replace(model.encoder, max_length=self.max_seq_length)
         encoded = encoder.texts(texts, model.options, tokenization=encoder.cut(self._side), prefix=prefix)
         if not bar:
-            yield from self.engine.run(encoded, task)
+            with fields_as(_FIELDS):
+                yield from self.engine.run(encoded, task)
             return
         from tqdm.auto import tqdm
 
-        with tqdm(total=len(texts), desc="Texts", unit="text") as shown:
+        with fields_as(_FIELDS), tqdm(total=len(texts), desc="Texts", unit="text") as shown:
             yield from self.engine.run(encoded, task, progress=lambda count, tokens: shown.update(count))
 
     def _after(self, vectors: np.ndarray, truncate_dim: int | None, normalize: bool) -> np.ndarray:
@@ -388,33 +405,19 @@ class SentenceTransformer:
     def _resolve_prompt(self, prompt: str | None, prompt_name: str | None) -> str:
         if prompt is not None:
             if not isinstance(prompt, str):
-                raise InputTypeError(f"prompt must be a str, not {type(prompt).__name__}.")
+                raise InputTypeError(f"prompt must be a str, not {type(prompt).__name__}.", field="prompt")
             if prompt_name is not None:
                 logger.warning("Both prompt and prompt_name are given; prompt_name is ignored.")
             return prompt
         name = prompt_name if prompt_name is not None else self.default_prompt_name
         if name is None:
             return ""
-        self._check_prompt_name(name)
+        self._check_prompt_name(name, "default_prompt_name" if prompt_name is None else "prompt_name")
         return self.prompts[name]
 
-    def _check_prompt_name(self, name: str) -> None:
+    def _check_prompt_name(self, name: str, field: str) -> None:
         if name not in self.prompts:
             raise InputError(
-                f"Prompt name {name!r} not found in the configured prompts dictionary with keys {list(self.prompts)!r}."
+                f"Prompt name {name!r} not found in the configured prompts dictionary with keys {list(self.prompts)!r}.",
+                field=field,
             )
-
-
-def _listed(inputs: Any) -> list[str]:
-    if inputs is None or isinstance(inputs, bytes | Mapping) or not hasattr(inputs, "__iter__"):
-        raise InputTypeError(f"encode takes a str or a list of str, not {type(inputs).__name__}.")
-    texts = inputs.tolist() if isinstance(inputs, np.ndarray) else list(inputs)
-    return [_text(text) for text in texts]
-
-
-def _text(given: Any) -> str:
-    """Returns a text, which sentence-transformers takes as {"text": ...} too."""
-    text = given["text"] if isinstance(given, Mapping) and set(given) == {"text"} else given
-    if not isinstance(text, str):
-        raise InputTypeError(f"encode takes texts only, not {type(text).__name__}.")
-    return text

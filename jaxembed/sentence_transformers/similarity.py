@@ -38,7 +38,9 @@ def check_name(name: Any) -> str:
     """Returns the name of a similarity function (a str, or an enum with one); raises `InputError` for an unknown one."""
     value = getattr(name, "value", name)
     if value not in _FUNCTIONS:
-        raise InputError(f"the similarity function {value!r} is not known; known are {', '.join(NAMES)}.")
+        raise InputError(
+            f"the similarity function {value!r} is not known; known are {', '.join(NAMES)}.", field="similarity_fn_name"
+        )
     return str(value)
 
 
@@ -51,7 +53,9 @@ def similarity_pairwise(name: str, a: Any, b: Any) -> np.ndarray:
     """Returns the similarity of each row of `a` with the same row of `b`, float32 [n]; of two vectors, a scalar []."""
     first, second = _matrices(a, b)
     if len(first) != len(second):
-        raise InputError(f"pairwise similarity needs as many vectors on both sides, not {len(first)} and {len(second)}.")
+        raise InputError(
+            f"pairwise similarity needs as many vectors on both sides, not {len(first)} and {len(second)}.", field="embeddings2"
+        )
     found = _FUNCTIONS[name][1](first, second)
     return found[0] if np.ndim(a) == np.ndim(b) == 1 else found
 
@@ -59,5 +63,7 @@ def similarity_pairwise(name: str, a: Any, b: Any) -> np.ndarray:
 def _matrices(a: Any, b: Any) -> Pair:
     first, second = (np.atleast_2d(np.asarray(x, np.float32)) for x in (a, b))
     if first.shape[-1] != second.shape[-1]:
-        raise InputError(f"vectors of {first.shape[-1]} and {second.shape[-1]} dimensions cannot be compared.")
+        raise InputError(
+            f"vectors of {first.shape[-1]} and {second.shape[-1]} dimensions cannot be compared.", field="embeddings2"
+        )
     return first, second

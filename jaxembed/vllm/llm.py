@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from jaxembed.engine.engine import Progress
-from jaxembed.errors import InputError, InputTypeError
+from jaxembed.errors import InputError, InputTypeError, fields_as
 from jaxembed.heads.task import Task
 from jaxembed.heads.tasks import TASKS
 from jaxembed.heads.vectors import EMBED
@@ -104,7 +104,9 @@ class LLM:
         _check_runner(runner, convert)
         _check_options(options)
         if hf_overrides is not None and not callable(hf_overrides) and not isinstance(hf_overrides, Mapping):
-            raise InputTypeError(f"hf_overrides must be a dict or a function, not {type(hf_overrides).__name__}.")
+            raise InputTypeError(
+                f"hf_overrides must be a dict or a function, not {type(hf_overrides).__name__}.", field="hf_overrides"
+            )
         # A copy, because a default is filled in below that belongs to this model and not to the caller's next one.
         self._pooler = copy(pooler_config) if isinstance(pooler_config, PoolerConfig) else _pooler(pooler_config)
         self.engine = load_engine(
@@ -183,13 +185,16 @@ class LLM:
         if pooling_task is None:
             raise InputError(
                 "pooling_task required for `LLM.encode`. Please use one of the more specific methods or set the pooling_task "
-                f'when using `LLM.encode`:{_HINTS}\n - For an embedding of each token, use `pooling_task="token_embed"`.'
+                f'when using `LLM.encode`:{_HINTS}\n - For an embedding of each token, use `pooling_task="token_embed"`.',
+                field="pooling_task",
             )
         if pooling_task in ("classify", "token_classify"):
             raise InputError(
-                "Classification API is not supported by this model. Try converting the model using `--convert classify`."
+                "Classification API is not supported by this model. Try converting the model using `--convert classify`.",
+                field="pooling_task",
             )
-        results = self._run(pooling_task, prompts, pooling_params, use_tqdm, lora_request, tokenization_kwargs)
+        with fields_as({"task": "pooling_task"}):
+            results = self._run(pooling_task, prompts, pooling_params, use_tqdm, lora_request, tokenization_kwargs)
         return [PoolingRequestOutput(_id("pooling"), PoolingOutput(data), ids) for data, ids in results]
 
     def classify(self, prompts: Any, **options: Any) -> None:
@@ -228,8 +233,10 @@ class LLM:
             InputError: the numbers of texts do not go together; and as `embed`.
         """
         if chat_template is not None:
-            raise InputError("chat_template is not supported for scores of an embedding model; write the prompts out.")
-        left, right = _side(data_1, "text"), _side(data_2, "text_pair")
+            raise InputError(
+                "chat_template is not supported for scores of an embedding model; write the prompts out.", field="chat_template"
+            )
+        left, right = _side(data_1, "text", "data_1"), _side(data_2, "text_pair", "data_2")
         if len(left) not in (1, len(right)):
             raise InputError("Input lengths must be either 1:1, 1:N or N:N")
         results = self._run(self.task.name, left + right, pooling_params, use_tqdm, lora_request, tokenization_kwargs)
@@ -267,7 +274,8 @@ class LLM:
         each = self._params(pooling_params, len(read), task)
         encoder = self.engine.model.encoder
         tokenization = encoder.tokenization({**(tokenization_kwargs or {}), **_older_truncation(each)})
-        texts = list(encoder.texts(read, [options_of(one) for one in each], tokenization=tokenization, prefix=prefix))
+        with fields_as({"max_length": "truncate_prompt_tokens"}):
+            texts = list(encoder.texts(read, [options_of(one) for one in each], tokenization=tokenization, prefix=prefix))
         ids = [text.ids for text in texts]
         return zip(self.engine.run(texts, TASKS[task], progress=progress), ids, strict=True)
 
@@ -282,7 +290,9 @@ class LLM:
     ) -> list[tuple[np.ndarray, list[int]]]:
         """Runs `stream` to its end under a progress bar."""
         if lora_request is not None:
-            raise InputError("lora_request is not supported; merge the adapter into the checkpoint first.")
+            raise InputError(
+                "lora_request is not supported; merge the adapter into the checkpoint first.", field="lora_request"
+            )
         read = read_prompts(prompts)
         with _bar(use_tqdm, len(read)) as bar:
             results = self.stream(
@@ -293,9 +303,14 @@ class LLM:
     def _params(self, params: Params, count: int, task: str) -> Sequence[PoolingParams]:
         if params is not None and not isinstance(params, PoolingParams):
             if not isinstance(params, Sequence) or not all(isinstance(one, PoolingParams) for one in params):
-                raise InputTypeError(f"pooling_params must be a PoolingParams or a list of them, not {type(params).__name__}.")
+                raise InputTypeError(
+                    f"pooling_params must be a PoolingParams or a list of them, not {type(params).__name__}.",
+                    field="pooling_params",
+                )
             if len(params) != count:
-                raise InputError(f"The lengths of prompts ({count}) and params ({len(params)}) must be the same.")
+                raise InputError(
+                    f"The lengths of prompts ({count}) and params ({len(params)}) must be the same.", field="pooling_params"
+                )
             return [self.resolve(one, task) for one in params]
         return [self.resolve(params or PoolingParams(), task)] * count
 
@@ -319,7 +334,9 @@ def _older_truncation(params: Sequence[PoolingParams]) -> dict[str, int | None]:
     """What params say of truncation, in the place where vLLM used to have it."""
     asked = {param.truncate_prompt_tokens for param in params}
     if len(asked) > 1:
-        raise InputError("truncate_prompt_tokens must be the same in all pooling_params of a call.")
+        raise InputError(
+            "truncate_prompt_tokens must be the same in all pooling_params of a call.", field="truncate_prompt_tokens"
+        )
     return {} if asked == {None} else {"truncate_prompt_tokens": asked.pop()}
 
 
@@ -327,37 +344,42 @@ def _id(prefix: str) -> str:
     return f"{prefix}-{uuid.uuid4().hex}"
 
 
-def _side(data: Any, name: str) -> list[Prompt]:
+def _side(data: Any, name: str, field: str) -> list[Prompt]:
     if isinstance(data, Sequence) and not len(data):
-        raise InputError(f"At least one {name} element must be given")
-    return read_prompts([plain(each) for each in data] if isinstance(data, list | tuple) else plain(data))
+        raise InputError(f"At least one {name} element must be given", field=field)
+    with fields_as({"prompts": field, "messages": field}):
+        return read_prompts([plain(each) for each in data] if isinstance(data, list | tuple) else plain(data))
 
 
 def _pooler(fields: Mapping[str, Any] | None) -> PoolerConfig:
     known = set(PoolerConfig.__dataclass_fields__)
     unknown = sorted(set(fields or {}) - known)
     if unknown:
-        raise InputError(f"pooler_config has no field {unknown[0]!r}; it has {', '.join(sorted(known))}.")
+        raise InputError(
+            f"pooler_config has no field {unknown[0]!r}; it has {', '.join(sorted(known))}.", field="pooler_config"
+        )
     return PoolerConfig(**(fields or {}))
 
 
 def _check_runner(runner: str, convert: str) -> None:
     if runner == "generate":
-        raise InputError("runner='generate' is not supported: jaxembed runs pooling models only. Try runner='pooling'.")
+        raise InputError(
+            "runner='generate' is not supported: jaxembed runs pooling models only. Try runner='pooling'.", field="runner"
+        )
     if runner not in ("auto", "pooling"):
-        raise InputError(f"runner must be 'auto' or 'pooling', not {runner!r}.")
+        raise InputError(f"runner must be 'auto' or 'pooling', not {runner!r}.", field="runner")
     if convert == "classify":
-        raise InputError("convert='classify' is not supported; convert may be 'auto', 'none' or 'embed'.")
+        raise InputError("convert='classify' is not supported; convert may be 'auto', 'none' or 'embed'.", field="convert")
     if convert not in ("auto", "none", "embed"):
-        raise InputError(f"convert must be 'auto', 'none' or 'embed', not {convert!r}.")
+        raise InputError(f"convert must be 'auto', 'none' or 'embed', not {convert!r}.", field="convert")
 
 
 def _check_options(options: Mapping[str, Any]) -> None:
     for name in _ONE_DEVICE:
         if options.get(name, 1) != 1:
-            raise InputError(f"{name}={options[name]} is not supported yet: a model runs on one device.")
+            raise InputError(f"{name}={options[name]} is not supported yet: a model runs on one device.", field=name)
     if options.get("enable_lora"):
-        raise InputError("enable_lora is not supported; merge the adapter into the checkpoint first.")
+        raise InputError("enable_lora is not supported; merge the adapter into the checkpoint first.", field="enable_lora")
     unknown = sorted(set(options) - _WITHOUT_EFFECT - set(_ONE_DEVICE) - {"quantization", "enable_lora"})
     if unknown:
-        raise InputTypeError(f"LLM has no argument {unknown[0]!r}.")
+        raise InputTypeError(f"LLM has no argument {unknown[0]!r}.", field=unknown[0])

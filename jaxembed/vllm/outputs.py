@@ -28,7 +28,7 @@ class EmbeddingOutput:
 
     def __init__(self, vector: np.ndarray) -> None:
         if vector.ndim != 1:
-            raise InputError("pooled_data should be a 1-D embedding vector")
+            raise InputError("pooled_data should be a 1-D embedding vector", field="pooled_data")
         self.array = vector
 
     @property

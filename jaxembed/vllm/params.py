@@ -45,22 +45,26 @@ class PoolingParams:
 
     def __post_init__(self) -> None:
         if self.normalize is not None:
-            raise InputError("Parameter `normalize` was removed; use `use_activation` instead.")
+            raise InputError("Parameter `normalize` was removed; use `use_activation` instead.", field="normalize")
         if self.use_activation is not None and not isinstance(self.use_activation, bool):
-            raise InputTypeError(f"use_activation must be True, False or None, not {self.use_activation!r}.")
+            raise InputTypeError(
+                f"use_activation must be True, False or None, not {self.use_activation!r}.", field="use_activation"
+            )
         if self.dimensions is not None and not _is_int(self.dimensions):
-            raise InputTypeError(f"dimensions must be an int or None, not {self.dimensions!r}.")
+            raise InputTypeError(f"dimensions must be an int or None, not {self.dimensions!r}.", field="dimensions")
 
     def for_task(self, task: str) -> "PoolingParams":
         """Returns these parameters for `task`. Raises `InputError` if they name another or do not fit it."""
         if task not in asked_by(POOLING):
-            raise InputError(f"Unsupported task: {task!r} Supported tasks: {asked_by(POOLING)}")
+            raise InputError(f"Unsupported task: {task!r} Supported tasks: {asked_by(POOLING)}", field="task")
         if self.task is not None and self.task != task:
-            raise InputError(f"You cannot overwrite params.task={self.task!r} with task={task!r}!")
+            raise InputError(f"You cannot overwrite params.task={self.task!r} with task={task!r}!", field="task")
         invalid = [name for name in _OTHER_TASKS if getattr(self, name) is not None]
         if invalid:
             valid = ["dimensions", "use_activation"]
-            raise InputError(f"Task {task} only supports {valid} parameters, does not support {invalid} parameters")
+            raise InputError(
+                f"Task {task} only supports {valid} parameters, does not support {invalid} parameters", field=invalid[0]
+            )
         return replace(self, task=task)
 
     def resolve(self, pooler: "PoolerConfig", *, model: str, width: int, matryoshka: Sequence[int] | None) -> "PoolingParams":
@@ -92,17 +96,23 @@ def options_of(params: PoolingParams) -> Options:
 def _check_dimensions(dimensions: int, model: str, width: int, matryoshka: Sequence[int] | None) -> None:
     if matryoshka is None:
         raise InputError(
-            f'Model "{model}" does not support matryoshka representation, changing output dimensions will lead to poor results.'
+            f'Model "{model}" does not support matryoshka representation, '
+            "changing output dimensions will lead to poor results.",
+            field="dimensions",
         )
     if matryoshka and dimensions not in matryoshka:
         raise InputError(
             f'Model "{model}" only supports {list(matryoshka)} matryoshka dimensions, '
-            "use other output dimensions will lead to poor results."
+            "use other output dimensions will lead to poor results.",
+            field="dimensions",
         )
     if dimensions < 1:
-        raise InputError("Dimensions must be greater than 0")
+        raise InputError("Dimensions must be greater than 0", field="dimensions")
     if dimensions > width:
-        raise InputError(f"Dimensions must not be greater than the embedding size of the model ({width}), got {dimensions}.")
+        raise InputError(
+            f"Dimensions must not be greater than the embedding size of the model ({width}), got {dimensions}.",
+            field="dimensions",
+        )
 
 
 def _is_int(value: object) -> bool:
@@ -137,26 +147,43 @@ class PoolerConfig:
 
     def __post_init__(self) -> None:
         if self.use_activation is not None and not isinstance(self.use_activation, bool):
-            raise InputTypeError(f"pooler_config.use_activation must be true, false or None, not {self.use_activation!r}.")
+            raise InputTypeError(
+                f"pooler_config.use_activation must be true, false or None, not {self.use_activation!r}.",
+                field="pooler_config.use_activation",
+            )
         if self.dimensions is not None and (not _is_int(self.dimensions) or self.dimensions < 1):
-            raise InputTypeError(f"pooler_config.dimensions must be an int of at least 1 or None, not {self.dimensions!r}.")
+            raise InputTypeError(
+                f"pooler_config.dimensions must be an int of at least 1 or None, not {self.dimensions!r}.",
+                field="pooler_config.dimensions",
+            )
         if self.enable_chunked_processing:
-            raise InputError("enable_chunked_processing is not supported; ask for truncation, or split long texts yourself.")
+            raise InputError(
+                "enable_chunked_processing is not supported; ask for truncation, or split long texts yourself.",
+                field="pooler_config.enable_chunked_processing",
+            )
         if self.pooling_type is not None:
             for name in ("seq_pooling_type", "tok_pooling_type"):
                 if getattr(self, name) is not None:
-                    raise InputError(f"Cannot set both `pooling_type` and `{name}`")
+                    raise InputError(f"Cannot set both `pooling_type` and `{name}`", field=f"pooler_config.{name}")
             if self.pooling_type in _TOKEN_POOLING:
                 self.tok_pooling_type = self.pooling_type
             else:
                 self.seq_pooling_type = self.pooling_type
         if self.seq_pooling_type is not None and self.seq_pooling_type not in _SEQUENCE_POOLING:
             known = ", ".join([*_SEQUENCE_POOLING, *_TOKEN_POOLING])
-            raise InputError(f"the pooling type {self.seq_pooling_type!r} is not known; known are {known}.")
+            raise InputError(
+                f"the pooling type {self.seq_pooling_type!r} is not known; known are {known}.",
+                field="pooler_config.pooling_type",
+            )
         if self.tok_pooling_type not in (None, "ALL"):
-            raise InputError(f"the pooling type {self.tok_pooling_type!r} is not supported; tokens are pooled by ALL.")
+            raise InputError(
+                f"the pooling type {self.tok_pooling_type!r} is not supported; tokens are pooled by ALL.",
+                field="pooler_config.pooling_type",
+            )
         if self.task is not None and self.task not in asked_by(POOLING):
-            raise InputError(f"Unsupported task: {self.task!r} Supported tasks: {asked_by(POOLING)}")
+            raise InputError(
+                f"Unsupported task: {self.task!r} Supported tasks: {asked_by(POOLING)}", field="pooler_config.task"
+            )
 
     @property
     def mode(self) -> str | None:

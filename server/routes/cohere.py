@@ -8,12 +8,13 @@ from fastapi import FastAPI
 from starlette.requests import Request
 from starlette.responses import Response
 
+from jaxembed.errors import fields_as
 from jaxembed.heads.task import EMBEDDINGS
-from jaxembed.server.encoding import cohere_embeddings, json_response, large_json_response
+from jaxembed.server.encoding import cohere_embeddings
 from jaxembed.server.errors import HttpError
-from jaxembed.server.requests import add_route, aside, gone, new_id, read
+from jaxembed.server.requests import add_route, gone, is_large, new_id, read, written
 from jaxembed.server.schemas.cohere import CohereEmbedRequest, CohereEmbedResponse
-from jaxembed.server.service import Service
+from jaxembed.server.service import Asked, Service
 from jaxembed.vllm.params import PoolingParams
 
 # Cohere's own input types, and the names under which checkpoints keep the same prompt.
@@ -49,6 +50,7 @@ def add_routes(app: FastAPI, service: Service) -> None:
             app,
             path,
             handler,
+            face="cohere",
             body=CohereEmbedRequest,
             answer=CohereEmbedResponse,
             summary=f"Vectors of texts (Cohere, version {path[2]})",
@@ -61,41 +63,40 @@ async def embed(service: Service, request: Request, body: CohereEmbedRequest, *,
     service.check_model(body.model)
     service.check_task(EMBEDDINGS, "Embeddings API")
     prompting = prompting_for(service, body.input_type)
-    prompts, prefix = await aside(request, _prompts, service, body, prompting.prefix)
     limit = min(body.max_tokens or service.max_length, service.max_length)
     cut = body.truncate != "NONE"
-    answer = await service.run(
-        prompts,
-        PoolingParams(dimensions=body.output_dimension),
-        options={
-            "truncate_prompt_tokens": limit if cut else None,
-            "truncation_side": "left" if body.truncate == "START" else "right",
-        },
-        prefix=prefix,
-        max_tokens=None if cut else body.max_tokens,
-        priority=body.priority,
-        gone=lambda: gone(request),
-    )
+    given = "texts" if body.texts else "inputs"
+    with fields_as({"prompts": given, "messages": given, "dimensions": "output_dimension", "max_length": "max_tokens"}):
+        prompts, prefix = await service.threads.run(is_large(request), _prompts, service, body, prompting.prefix)
+        asked = Asked(
+            prompts=prompts,
+            params=PoolingParams(dimensions=body.output_dimension),
+            options={
+                "truncate_prompt_tokens": limit if cut else None,
+                "truncation_side": "left" if body.truncate == "START" else "right",
+            },
+            prefix=prefix,
+            max_tokens=None if cut else body.max_tokens,
+            priority=body.priority,
+            gone=gone(request),
+        )
+        answer = await service.run(asked)
     by_type = version == "2" or body.embedding_types is not None
-    made = await service.off_loop(answer.is_large, cohere_embeddings, answer.results, body.embedding_types or ["float"])
+    made = await service.threads.run(answer.is_large, cohere_embeddings, answer.results, body.embedding_types or ["float"])
     meta: dict[str, Any] = {
         "api_version": {"version": version},
         "billed_units": {"input_tokens": answer.tokens, "image_tokens": 0},
     }
     if prompting.warning is not None:
         meta["warnings"] = [prompting.warning]
-    respond = large_json_response if answer.is_large else json_response
-    return await service.off_loop(
-        answer.is_large,
-        respond,
-        {
-            "id": new_id(request, "embd"),
-            "embeddings": made if by_type else made["float"],
-            "texts": body.texts,
-            "meta": meta,
-            "response_type": "embeddings_by_type" if by_type else "embeddings_floats",
-        },
-    )
+    whole = {
+        "id": new_id(request, "embd"),
+        "embeddings": made if by_type else made["float"],
+        "texts": body.texts,
+        "meta": meta,
+        "response_type": "embeddings_by_type" if by_type else "embeddings_floats",
+    }
+    return await written(request, whole, large=answer.is_large)
 
 
 def prompting_for(service: Service, input_type: str | None) -> Prompting:
@@ -118,7 +119,7 @@ def prompting_for(service: Service, input_type: str | None) -> Prompting:
     else:
         why = f"Supported values: {', '.join(sorted(table))}"
     advice = f" {_LENIENT}" if input_type in COHERE_TYPES else ""
-    raise HttpError(400, f"Unsupported input_type {input_type!r}. {why}{advice}", param="input_type")
+    raise HttpError(400, f"Unsupported input_type {input_type!r}. {why}{advice}", field="input_type")
 
 
 def _prompts(service: Service, body: CohereEmbedRequest, prefix: str) -> tuple[list[str], str]:

@@ -7,16 +7,16 @@ from fastapi import FastAPI
 from starlette.requests import Request
 from starlette.responses import Response
 
-from jaxembed.errors import InputError
+from jaxembed.errors import InputError, fields_as
 from jaxembed.heads.task import EMBEDDINGS, POOLING, Task
 from jaxembed.heads.tasks import TASKS, asked_by
 from jaxembed.inputs.prompts import Prompt, read_prompts
 from jaxembed.server.encoding import vectors_response
 from jaxembed.server.errors import HttpError
-from jaxembed.server.requests import add_route, aside, gone, new_id, read
+from jaxembed.server.requests import add_route, gone, is_large, new_id, read, route
 from jaxembed.server.schemas.common import VectorRequest, usage
 from jaxembed.server.schemas.openai import EmbeddingRequest, EmbeddingResponse, PoolingRequest, PoolingResponse
-from jaxembed.server.service import Answer, Service
+from jaxembed.server.service import Answer, Asked, Service
 
 
 def add_routes(app: FastAPI, service: Service) -> None:
@@ -32,6 +32,7 @@ def add_routes(app: FastAPI, service: Service) -> None:
         app,
         ("/v1/embeddings", "/embeddings"),
         embeddings,
+        face="openai",
         body=EmbeddingRequest,
         answer=EmbeddingResponse,
         summary="Vectors of texts (OpenAI)",
@@ -39,7 +40,7 @@ def add_routes(app: FastAPI, service: Service) -> None:
         raw=True,
     )
 
-    @app.post("/classify", include_in_schema=False)
+    @route(app, "/classify", face="openai", methods=("POST",), include_in_schema=False)
     async def classify() -> Response:
         raise HttpError(501, "The model does not support Classification API")
 
@@ -47,6 +48,7 @@ def add_routes(app: FastAPI, service: Service) -> None:
         app,
         "/pooling",
         pooling,
+        face="openai",
         body=PoolingRequest,
         answer=PoolingResponse,
         summary="Vectors of texts or of all their tokens (vLLM)",
@@ -68,30 +70,36 @@ async def pool(service: Service, request: Request, body: PoolingRequest) -> Resp
     name = service.check_model(body.model)
     name_of_task = body.task or service.task.name
     if body.data is not None or name_of_task == "plugin":
-        message = "No IOProcessor plugin installed. Please refer to the documentation and to the "
-        raise InputError(message + "'prithvi_geospatial_mae_io_processor' offline inference example for more details.")
+        raise InputError(
+            "No IOProcessor plugin installed. Please refer to the documentation and to the "
+            "'prithvi_geospatial_mae_io_processor' offline inference example for more details.",
+            field="task" if body.data is None else "data",
+        )
     if name_of_task not in asked_by(POOLING):
-        raise HttpError(400, f"Unsupported task: {name_of_task!r} Supported tasks: {asked_by(POOLING)}", param="task")
+        raise HttpError(400, f"Unsupported task: {name_of_task!r} Supported tasks: {asked_by(POOLING)}", field="task")
     if body.dimensions is not None:
-        raise HttpError(400, "dimensions is currently not supported", param="dimensions")
+        raise HttpError(400, "dimensions is currently not supported", field="dimensions")
     answer = await _run(service, request, body, TASKS[name_of_task])
     return await _respond(service, request, body, answer, name, prefix="pooling", item="pooling", field="data")
 
 
 async def _run(service: Service, request: Request, body: VectorRequest, task: Task) -> Answer:
-    prompts, is_chat = await aside(request, prompts_of, service, body)
-    service.check_count("input", len(prompts))
-    service.check_ids(prompts, request.headers.get("user-agent", ""))
-    special = body.add_special_tokens if body.add_special_tokens is not None else not is_chat
-    return await service.run(
-        prompts,
-        body.params,
-        task=task,
-        options=body.tokenization(add_special_tokens=special),
-        prefix=service.prompt(body.prompt_name),
-        priority=body.priority,
-        gone=lambda: gone(request),
-    )
+    given = "input" if body.messages is None else "messages"
+    with fields_as({"prompts": given, "messages": given, "max_length": "truncate_prompt_tokens"}):
+        prompts, is_chat = await service.threads.run(is_large(request), prompts_of, service, body)
+        service.check_count("input", len(prompts))
+        service.check_ids(prompts, request.headers.get("user-agent", ""))
+        special = body.add_special_tokens if body.add_special_tokens is not None else not is_chat
+        asked = Asked(
+            prompts=prompts,
+            params=body.params,
+            task=task,
+            options=body.tokenization(add_special_tokens=special),
+            prefix=service.prompt(body.prompt_name),
+            priority=body.priority,
+            gone=gone(request),
+        )
+        return await service.run(asked)
 
 
 def prompts_of(service: Service, body: VectorRequest) -> tuple[list[Prompt], bool]:
@@ -99,15 +107,17 @@ def prompts_of(service: Service, body: VectorRequest) -> tuple[list[Prompt], boo
     found = body.input
     if body.messages is not None:
         if found is not None:
-            raise InputError("give either 'input' or 'messages', not both.")
+            raise InputError("give either 'input' or 'messages', not both.", field="messages")
         found = body.messages
     if found is None:
         raise HttpError(400, "1 validation error:\n  {'type': 'missing', 'loc': ('body', 'input'), 'msg': 'Field required'}",
-                        param="body.input", kind="Bad Request")  # fmt: skip
+                        field="body.input", type_="Bad Request")  # fmt: skip
     conversations = _conversations(found)
     if conversations is None:
         if body.messages is not None:
-            raise InputError("'messages' must be a list of messages, each an object with a role and a content.")
+            raise InputError(
+                "'messages' must be a list of messages, each an object with a role and a content.", field="messages"
+            )
         return read_prompts(found), False
     service.check_count("messages", len(conversations))
     template = service.chat_template(body.chat_template)
@@ -138,7 +148,7 @@ async def _respond(
 ) -> Response:
     large = answer.is_large
     head = {"id": new_id(request, prefix, body.request_id), "object": "list", "created": int(time.time()), "model": name}
-    return await service.off_loop(
+    return await service.threads.run(
         large,
         vectors_response,
         head,

@@ -9,12 +9,12 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 
 from jaxembed import __version__
-from jaxembed.errors import InputError
+from jaxembed.errors import InputError, fields_as
 from jaxembed.inputs.prompts import Tokenization, read_prompts
 from jaxembed.server.encoding import json_response, large_json_response
 from jaxembed.server.errors import HttpError, Problem
 from jaxembed.server.metrics import Metrics
-from jaxembed.server.requests import add_route, aside, read
+from jaxembed.server.requests import add_route, is_large, read, route
 from jaxembed.server.schemas.common import ErrorResponse
 from jaxembed.server.schemas.openai import DetokenizeRequest, DetokenizeResponse, ModelList, TokenizeRequest, TokenizeResponse
 from jaxembed.server.schemas.tei import Token
@@ -26,9 +26,11 @@ def add_routes(app: FastAPI, service: Service, metrics: Metrics) -> None:
     scheduler = service.scheduler
     down: dict[int | str, dict[str, Any]] = {503: {"model": ErrorResponse, "description": "it does not"}}
 
-    @app.head("/health", include_in_schema=False)
-    @app.get(
+    @route(app, "/health", face="openai", methods=("HEAD",), include_in_schema=False)
+    @route(
+        app,
         "/health",
+        face="openai",
         response_class=Response,
         tags=["operations"],
         responses=down,
@@ -39,62 +41,92 @@ def add_routes(app: FastAPI, service: Service, metrics: Metrics) -> None:
             return Response(status_code=200)
         return Problem(503, f"The engine is not available: {scheduler.error}.", "ServiceUnavailableError").response("openai")
 
-    @app.head("/ready", include_in_schema=False)
-    @app.get("/ready", response_class=Response, tags=["operations"], responses=down, summary="Whether requests are taken")
+    @route(app, "/ready", face="openai", methods=("HEAD",), include_in_schema=False)
+    @route(
+        app,
+        "/ready",
+        face="openai",
+        response_class=Response,
+        tags=["operations"],
+        responses=down,
+        summary="Whether requests are taken",
+    )
     async def ready() -> Response:
         if scheduler.error is None and scheduler.is_open:
             return Response(status_code=200)
         why = scheduler.error or "it is shutting down"
         return Problem(503, f"The server is not ready: {why}.", "ServiceUnavailableError").response("openai")
 
-    @app.api_route("/ping", methods=["GET", "HEAD", "POST"], response_class=Response, include_in_schema=False)
+    @route(app, "/ping", face="openai", methods=("GET", "HEAD", "POST"), response_class=Response, include_in_schema=False)
     async def ping() -> Response:
         return await health()
 
-    @app.get("/version", tags=["operations"], summary="The version of jaxembed", response_model=dict[str, str])
+    @route(
+        app, "/version", face="openai", tags=["operations"], summary="The version of jaxembed", response_model=dict[str, str]
+    )
     async def version() -> Response:
         return json_response({"version": __version__})
 
-    @app.get("/load", tags=["operations"], summary="Requests that are open", response_model=dict[str, int])
+    @route(app, "/load", face="openai", tags=["operations"], summary="Requests that are open", response_model=dict[str, int])
     async def load() -> Response:
         return json_response({"server_load": scheduler.open_requests})
 
-    @app.get("/metrics", response_class=PlainTextResponse, tags=["operations"], summary="Metrics for Prometheus")
+    @route(
+        app, "/metrics", face="openai", response_class=PlainTextResponse, tags=["operations"], summary="Metrics for Prometheus"
+    )
     async def prometheus() -> Response:
         return Response(metrics.text(), media_type="text/plain; version=0.0.4; charset=utf-8")
 
-    @app.get("/v1/models", tags=["operations"], summary="The model that is served", response_model=ModelList)
+    @route(app, "/v1/models", face="openai", tags=["operations"], summary="The model that is served", response_model=ModelList)
     async def models() -> Response:
         return json_response({"object": "list", "data": [card(service, name) for name in service.names]})
 
-    @app.get("/models", include_in_schema=False)
+    @route(app, "/models", face="openai", include_in_schema=False)
     async def models_with_stats() -> Response:
         # infinity's client wants `stats`.
         data = [{**card(service, name), "stats": {}} for name in service.names]
         return json_response({"object": "list", "data": data})
 
     async def tokens(request: Request) -> Response:
-        return await aside(request, tokenize, service, await read(request, TokenizeRequest))
+        body = await read(request, TokenizeRequest)
+        return await service.threads.run(is_large(request), tokenize, service, body)
 
     async def text(request: Request) -> Response:
         body = await read(request, DetokenizeRequest)
         service.check_model(body.model)
-        return await aside(request, detokenize, service, body.tokens)
+        return await service.threads.run(is_large(request), detokenize, service, body.tokens)
 
     tags: list[str | Enum] = ["tokens"]
     add_route(
         app,
         "/tokenize",
         tokens,
+        face="openai",
         body=TokenizeRequest,
         answer=TokenizeResponse | list[list[Token]],
         summary="Token ids of a text",
         tags=tags,
     )
-    add_route(app, "/detokenize", text, body=DetokenizeRequest, answer=DetokenizeResponse, summary="The text of ids", tags=tags)
+    add_route(
+        app,
+        "/detokenize",
+        text,
+        face="openai",
+        body=DetokenizeRequest,
+        answer=DetokenizeResponse,
+        summary="The text of ids",
+        tags=tags,
+    )
     if service.settings.tokenizer_info:
 
-        @app.get("/tokenizer_info", tags=tags, summary="What the tokenizer's files say", response_model=dict[str, Any])
+        @route(
+            app,
+            "/tokenizer_info",
+            face="openai",
+            tags=tags,
+            summary="What the tokenizer's files say",
+            response_model=dict[str, Any],
+        )
         async def tokenizer_info() -> Response:
             return json_response({**service.tokenizer.config, "chat_template": service.tokenizer.chat_template})
 
@@ -156,9 +188,10 @@ def tokenize(service: Service, body: TokenizeRequest) -> Response:
     elif body.prompt is not None:
         text, special = body.prompt, body.add_special_tokens is not False
     else:
-        raise HttpError(400, "a 'prompt' or 'messages' is needed.", param="prompt")
+        raise HttpError(400, "a 'prompt' or 'messages' is needed.", field="prompt")
     values = 2 if body.return_token_strs else 1
-    (ids,) = service.encode([text], Tokenization(add_special_tokens=special), values_per_token=values)
+    with fields_as({"prompts": "prompt" if body.messages is None else "messages"}):
+        (ids,) = service.encode([text], Tokenization(add_special_tokens=special), values_per_token=values)
     strings = [service.tokenizer.token(int(id_)) for id_ in ids] if body.return_token_strs else None
     return json_response(
         {"count": len(ids), "max_model_len": service.max_length, "tokens": ids.tolist(), "token_strs": strings}
@@ -166,12 +199,13 @@ def tokenize(service: Service, body: TokenizeRequest) -> Response:
 
 
 def _tokenize_inputs(service: Service, body: TokenizeRequest) -> Response:
-    prompts = read_prompts(body.inputs)
-    service.check_count("inputs", len(prompts))
-    if not all(isinstance(prompt, str) for prompt in prompts):
-        raise InputError("inputs must be a text or a list of texts.")
-    tokenization = Tokenization(add_special_tokens=body.add_special_tokens is not False)
-    found = service.encode(prompts, tokenization, values_per_token=3)
+    with fields_as({"prompts": "inputs"}):
+        prompts = read_prompts(body.inputs)
+        service.check_count("inputs", len(prompts))
+        if not all(isinstance(prompt, str) for prompt in prompts):
+            raise InputError("inputs must be a text or a list of texts.", field="inputs")
+        tokenization = Tokenization(add_special_tokens=body.add_special_tokens is not False)
+        found = service.encode(prompts, tokenization, values_per_token=3)
     special = service.tokenizer.special_ids
 
     def written(ids: list[int]) -> orjson.Fragment:

@@ -5,6 +5,8 @@ from pathlib import Path
 from fastapi import FastAPI
 from starlette.responses import FileResponse, RedirectResponse, Response
 
+from jaxembed.server.requests import route
+
 FOLDER = Path(__file__).parent.parent / "playground"
 _TYPES = {"style.css": "text/css", "app.js": "text/javascript"}
 # All that is served here, and shown without a key: the page asks for it.
@@ -18,15 +20,16 @@ _HEADERS = {"content-security-policy": _POLICY, "x-content-type-options": "nosni
 def add_routes(app: FastAPI) -> None:
     """Adds the page, its two files, and the way to it from `/`."""
 
-    @app.get("/", include_in_schema=False)
+    # `POST /` is TEI's.
+    @route(app, "/", face="tei", include_in_schema=False)
     async def root() -> Response:
         return RedirectResponse("playground")
 
-    @app.get("/playground", include_in_schema=False)
+    @route(app, "/playground", face="openai", include_in_schema=False)
     async def page() -> Response:
         return FileResponse(FOLDER / "index.html", media_type="text/html", headers=_HEADERS)
 
-    @app.get("/playground/{name}", include_in_schema=False)
+    @route(app, "/playground/{name}", face="openai", include_in_schema=False)
     async def file(name: str) -> Response:
         if name not in _TYPES:
             return Response(status_code=404)

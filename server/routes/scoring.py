@@ -8,16 +8,16 @@ from fastapi import FastAPI
 from starlette.requests import Request
 from starlette.responses import Response
 
-from jaxembed.errors import InputError
+from jaxembed.errors import InputError, fields_as
 from jaxembed.inputs.chat import plain
 from jaxembed.packing.text import Text
 from jaxembed.server.encoding import json_response
 from jaxembed.server.errors import HttpError
-from jaxembed.server.requests import add_route, aside, gone, new_id, read
+from jaxembed.server.requests import add_route, gone, is_large, new_id, read
 from jaxembed.server.schemas.common import ModelRequest, usage
 from jaxembed.server.schemas.scoring import RerankRequest, RerankResponse, ScoreRequest, ScoreResponse
 from jaxembed.server.schemas.tei import Rank
-from jaxembed.server.service import Answer, Service
+from jaxembed.server.service import Answer, Asked, Service
 from jaxembed.vllm.params import PoolingParams
 
 _PAIRS = (("queries", "documents"), ("queries", "items"), ("data_1", "data_2"), ("text_1", "text_2"))
@@ -36,6 +36,7 @@ def add_routes(app: FastAPI, service: Service) -> None:
         app,
         ("/score", "/v1/score"),
         scores,
+        face="openai",
         body=ScoreRequest,
         answer=ScoreResponse,
         summary="How similar pairs of texts are (vLLM)",
@@ -45,6 +46,7 @@ def add_routes(app: FastAPI, service: Service) -> None:
         app,
         ("/rerank", "/v1/rerank", "/v2/rerank"),
         reranked,
+        face="openai",
         body=RerankRequest,
         answer=RerankResponse | list[Rank],
         summary="Documents in order of their similarity with a query (Jina, Cohere)",
@@ -59,11 +61,12 @@ async def score(service: Service, request: Request, body: ScoreRequest) -> Respo
     names = next((pair for pair in _PAIRS if set(pair) == given), None)
     if names is None:
         known = ", ".join(f"{one} and {other}" for one, other in _PAIRS)
-        raise HttpError(400, f"give the two sides as one of these pairs: {known}.", param=names)
-    left, right = [await aside(request, texts_of_side, getattr(body, field), field) for field in names]
+        raise HttpError(400, f"give the two sides as one of these pairs: {known}.")
+    large = is_large(request)
+    left, right = [await service.threads.run(large, texts_of_side, getattr(body, field), field) for field in names]
     if len(left) not in (1, len(right)):
         raise InputError("Input lengths must be either 1:1, 1:N or N:N")
-    found, tokens = await _scores(service, request, body, left, right)
+    found, tokens = await _scores(service, request, body, left, right, names)
     data = [{"index": index, "object": "score", "score": value} for index, value in enumerate(found)]
     head = {"id": new_id(request, "score", body.request_id), "object": "list", "created": int(time.time()), "model": name}
     return json_response({**head, "data": data, "usage": usage(tokens)})
@@ -72,14 +75,15 @@ async def score(service: Service, request: Request, body: ScoreRequest) -> Respo
 async def rerank(service: Service, request: Request, body: RerankRequest) -> Response:
     """Answers `/rerank`; a body with `texts` as text-embeddings-inference does."""
     name = service.check_model(body.model)
-    documents = body.documents if body.texts is None else body.texts
+    name_of_texts = "documents" if body.texts is None else "texts"
+    documents = getattr(body, name_of_texts)
     if body.query is None or documents is None:
-        raise HttpError(400, "a 'query' and 'documents' are needed.", param="query" if body.query is None else "documents")
-    query = await aside(request, texts_of_side, body.query, "query")
-    texts = await aside(request, texts_of_side, documents, "documents")
+        raise HttpError(400, "a 'query' and 'documents' are needed.", field="query" if body.query is None else "documents")
+    query = await service.threads.run(is_large(request), texts_of_side, body.query, "query")
+    texts = await service.threads.run(is_large(request), texts_of_side, documents, "documents")
     if len(query) != 1:
-        raise HttpError(400, "the query must be one text.", param="query")
-    found, tokens = await _scores(service, request, body, query, texts)
+        raise HttpError(400, "the query must be one text.", field="query")
+    found, tokens = await _scores(service, request, body, query, texts, ("query", name_of_texts))
     order = np.argsort(-np.array(found), kind="stable").tolist()
     if body.texts is not None:
         shown = [{"text": text} if body.return_text else {} for text in texts]
@@ -93,32 +97,50 @@ async def rerank(service: Service, request: Request, body: RerankRequest) -> Res
 
 
 async def _scores(
-    service: Service, request: Request, body: ScoreRequest | RerankRequest, left: list[str], right: list[str]
+    service: Service,
+    request: Request,
+    body: ScoreRequest | RerankRequest,
+    left: list[str],
+    right: list[str],
+    names: tuple[str, str],
 ) -> tuple[list[float], int]:
-    """Returns the similarity of each pair, and how many tokens all pairs have. A lone left text is paired with all."""
+    """Returns the similarity of each pair, and how many tokens all pairs have. A lone left text is paired with all.
+
+    Args:
+        service: what serves the model.
+        request: whose body it is.
+        body: what else it says.
+        left: the texts of one side.
+        right: those of the other.
+        names: the fields of the body that hold them.
+    """
     service.check_count("documents", max(len(left), len(right)))
     params = PoolingParams(use_activation=body.use_activation)
-    ones = await _tokenized(service, body, left, "max_tokens_per_query", params)
-    others = await _tokenized(service, body, right, "max_tokens_per_doc", params)
-    vectors = await service.vectors([*ones, *others], service.task, body.priority, lambda: gone(request))
-    pairs = [(0 if len(ones) == 1 else index, len(ones) + index) for index in range(len(others))]
+    ones = await _tokenized(service, body, left, names[0], "max_tokens_per_query", params)
+    others = await _tokenized(service, body, right, names[1], "max_tokens_per_doc", params)
     both = [*ones, *others]
+    vectors = await service.vectors(both, task=service.task, priority=body.priority, gone=gone(request))
+    pairs = [(0 if len(ones) == 1 else index, len(ones) + index) for index in range(len(others))]
     compare, large = service.task.compare, Answer(vectors, []).is_large
     assert compare is not None, "a task that a model is served for compares"
-    found = await service.off_loop(large, lambda: [compare(vectors[a], vectors[b]) for a, b in pairs])
+    found = await service.threads.run(large, lambda: [compare(vectors[a], vectors[b]) for a, b in pairs])
     return found, sum(len(both[a].ids) + len(both[b].ids) for a, b in pairs)
 
 
-async def _tokenized(service: Service, body: ModelRequest, texts: list[str], name: str, params: PoolingParams) -> list[Text]:
-    limit = getattr(body, name) or 0
+async def _tokenized(
+    service: Service, body: ModelRequest, texts: list[str], name: str, limited_by: str, params: PoolingParams
+) -> list[Text]:
+    limit = getattr(body, limited_by) or 0
     if limit >= service.max_length:
-        raise HttpError(400, f"{name} ({limit}) must be less than max_model_len ({service.max_length}).", param=name)
+        what = f"{limited_by} ({limit})"
+        raise HttpError(400, f"{what} must be less than max_model_len ({service.max_length}).", field=limited_by)
     options = body.tokenization()
     if limit:
         options["truncate_prompt_tokens"] = limit
     elif isinstance(body, RerankRequest) and body.truncate:
         options |= {"truncate_prompt_tokens": -1, "truncation_side": body.truncation_direction.lower()}
-    return await service.texts(texts, params, task=service.task, options=options)
+    with fields_as({"prompts": name, "max_length": limited_by if limit else "truncate_prompt_tokens"}):
+        return await service.texts(Asked(prompts=texts, params=params, task=service.task, options=options))
 
 
 def texts_of_side(value: Any, name: str) -> list[str]:
@@ -127,12 +149,13 @@ def texts_of_side(value: Any, name: str) -> list[str]:
         return [_text(value, name)]
     if not value:
         what = "text_pair" if name in ("documents", "items", "data_2", "text_2") else "text"
-        raise InputError(f"At least one {what} element must be given")
+        raise InputError(f"At least one {what} element must be given", field=name)
     return [_text(each, name) for each in value]
 
 
 def _text(value: Any, name: str) -> str:
-    text = plain(value)
+    with fields_as({"messages": name}):
+        text = plain(value)
     if not isinstance(text, str):
-        raise HttpError(400, f"{name} must hold texts, or objects with 'content' or 'text'.", param=name)
+        raise HttpError(400, f"{name} must hold texts, or objects with 'content' or 'text'.", field=name)
     return text

@@ -11,19 +11,20 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from jaxembed import __version__
+from jaxembed.errors import fields_as
 from jaxembed.heads.task import Task
 from jaxembed.heads.tokens import TOKEN_EMBED
 from jaxembed.heads.vectors import EMBED
 from jaxembed.inputs.prompts import read_prompts
-from jaxembed.server.encoding import json_response, large_json_response
+from jaxembed.server.encoding import json_response
 from jaxembed.server.errors import HttpError
-from jaxembed.server.requests import add_route, aside, checked, gone, read, read_object
+from jaxembed.server.requests import add_route, checked, gone, is_large, read, read_object, route, written
 from jaxembed.server.routes import cohere, openai, scoring
 from jaxembed.server.schemas.cohere import CohereEmbedRequest
 from jaxembed.server.schemas.openai import EmbeddingRequest, PoolingRequest
 from jaxembed.server.schemas.scoring import RerankRequest, ScoreRequest
 from jaxembed.server.schemas.tei import DecodeRequest, EmbedRequest, Info, SimilarityParameters, SimilarityRequest
-from jaxembed.server.service import Answer, Service
+from jaxembed.server.service import Answer, Asked, Service
 from jaxembed.vllm.params import PoolingParams
 
 
@@ -40,26 +41,31 @@ def add_routes(app: FastAPI, service: Service) -> None:
         return await similarity(service, request, await read(request, SimilarityRequest))
 
     async def texts(request: Request) -> Response:
-        return await aside(request, decode, service, await read(request, DecodeRequest))
+        body = await read(request, DecodeRequest)
+        return await service.threads.run(is_large(request), decode, service, body)
 
     async def anything(request: Request) -> Response:
         return await dispatch(service, request, await read_object(request))
 
     vectors, tokens = list[list[float]], list[list[list[float]]]
-    for paths, handler, body, answer, summary in (
+    for paths, handler, schema, answer, summary in (
         (("/embed", "/"), embeddings, EmbedRequest, vectors, "Vectors of texts (TEI)"),
         ("/embed_all", all_embeddings, EmbedRequest, tokens, "Vectors of all tokens (TEI)"),
         ("/similarity", similarities, SimilarityRequest, list[float], "How near sentences are to one (TEI)"),
         ("/decode", texts, DecodeRequest, list[str], "Texts of token ids (TEI)"),
     ):
         if isinstance(paths, tuple):
-            add_route(app, paths[1], anything, body=body, answer=answer, summary=f"{summary}, or any body", tags=["TEI"])
+            any_body = f"{summary}, or any body"
+            add_route(app, paths[1], anything, face="tei", body=schema, answer=answer, summary=any_body, tags=["TEI"])
             paths = paths[0]
-        add_route(app, paths, handler, body=body, answer=answer, summary=summary, tags=["TEI"])
+        add_route(app, paths, handler, face="tei", body=schema, answer=answer, summary=summary, tags=["TEI"])
+    # TEI's one path that is not served here is answered in its shape all the same.
+    app.state.faces.add("/embed_sparse", "tei")
     add_route(
         app,
         "/invocations",
         anything,
+        face="openai",
         body=EmbeddingRequest,
         answer=Any,
         summary="The body of any route, told apart by its fields (SageMaker)",
@@ -67,7 +73,7 @@ def add_routes(app: FastAPI, service: Service) -> None:
         raw=True,
     )
 
-    @app.get("/info", tags=["TEI"], summary="What is served (TEI)", response_model=Info)
+    @route(app, "/info", face="tei", tags=["TEI"], summary="What is served (TEI)", response_model=Info)
     async def info() -> Response:
         return json_response(_info(service))
 
@@ -75,19 +81,20 @@ def add_routes(app: FastAPI, service: Service) -> None:
 async def embed(service: Service, request: Request, body: EmbedRequest, task: Task) -> Response:
     """Answers `/embed` and `/embed_all`: a bare list, also for one text."""
     begin = time.perf_counter()
-    prompts = await aside(request, read_prompts, body.inputs)
-    service.check_count("inputs", len(prompts))
-    service.check_ids(prompts, request.headers.get("user-agent", ""))
-    answer = await service.run(
-        prompts,
-        PoolingParams(use_activation=body.normalize is not False, dimensions=body.dimensions),
-        task=task,
-        options=_truncation(body),
-        prefix=service.prompt(body.prompt_name),
-        gone=lambda: gone(request),
-    )
-    respond = large_json_response if answer.is_large else json_response
-    response = await service.off_loop(answer.is_large, respond, answer.results)
+    with fields_as({"prompts": "inputs"}):
+        prompts = await service.threads.run(is_large(request), read_prompts, body.inputs)
+        service.check_count("inputs", len(prompts))
+        service.check_ids(prompts, request.headers.get("user-agent", ""))
+        asked = Asked(
+            prompts=prompts,
+            params=PoolingParams(use_activation=body.normalize is not False, dimensions=body.dimensions),
+            task=task,
+            options=_truncation(body),
+            prefix=service.prompt(body.prompt_name),
+            gone=gone(request),
+        )
+        answer = await service.run(asked)
+    response = await written(request, answer.results, large=answer.is_large)
     characters = sum(len(prompt) for prompt in prompts if isinstance(prompt, str))
     response.headers.update(_headers(service, answer, characters, time.perf_counter() - begin))
     return response
@@ -98,15 +105,17 @@ async def similarity(service: Service, request: Request, body: SimilarityRequest
     options = body.parameters or SimilarityParameters()
     sentences = [body.inputs.source_sentence, *body.inputs.sentences]
     if len(sentences) == 1:
-        raise HttpError(400, "`inputs.sentences` cannot be empty")
+        raise HttpError(400, "`inputs.sentences` cannot be empty", field="inputs.sentences")
     service.check_count("sentences", len(body.inputs.sentences))
-    answer = await service.run(
-        sentences,
-        PoolingParams(use_activation=True),
-        options=_truncation(options),
-        prefix=service.prompt(options.prompt_name),
-        gone=lambda: gone(request),
-    )
+    with fields_as({"prompts": "inputs", "prompt_name": "parameters.prompt_name"}):
+        asked = Asked(
+            prompts=sentences,
+            params=PoolingParams(use_activation=True),
+            options=_truncation(options),
+            prefix=service.prompt(options.prompt_name),
+            gone=gone(request),
+        )
+        answer = await service.run(asked)
     source, *others = answer.results
     return json_response((np.stack(others) @ source).tolist())
 

@@ -6,9 +6,9 @@ import threading
 
 import numpy as np
 import pytest
+from refusals import refused
 
 from jaxembed.engine.engine import WINDOW_TEXTS
-from jaxembed.errors import InputError
 from jaxembed.heads.task import together
 from jaxembed.heads.tokens import HIDDEN, TOKEN_EMBED
 from jaxembed.heads.vectors import EMBED
@@ -155,7 +155,7 @@ def test_several_threads_share_one_engine(engine, texts):
 )
 def test_a_text_that_the_model_cannot_take_is_refused_in_a_sentence(engine, ids, message):
     encoder = engine.model.encoder
-    with pytest.raises(InputError, match=message):
+    with refused("prompts", message):
         list(encoder.texts([np.array(ids, np.int32)], tokenization=encoder.tokenization()))
 
 

@@ -1,8 +1,8 @@
 """Chat templates: rendered as the hub's templates expect, and harmless whoever wrote them."""
 
 import pytest
+from refusals import refused
 
-from jaxembed.errors import InputError
 from jaxembed.inputs.chat import ChatTemplate, texts_of
 
 CHATML = (
@@ -25,7 +25,7 @@ def test_the_generation_prompt_and_the_open_end_are_exclusive_choices():
     template = ChatTemplate(CHATML)
     assert template.render(MESSAGES, add_generation_prompt=True).endswith("<|im_start|>assistant\n")
     assert template.render(MESSAGES, continue_final_message=True).endswith("user\nHi")
-    with pytest.raises(InputError, match="Cannot set both `continue_final_message` and `add_generation_prompt` to True"):
+    with refused("continue_final_message", "Cannot set both `continue_final_message` and `add_generation_prompt` to True"):
         template.render(MESSAGES, add_generation_prompt=True, continue_final_message=True)
 
 
@@ -43,7 +43,7 @@ def test_content_comes_as_a_string_or_as_parts_whatever_the_template_wants():
 def test_names_of_tokens_and_further_arguments_reach_the_template():
     template = ChatTemplate("{{ bos_token }}{{ tone }}{{ {'a': '<é>'} | tojson }}", special_tokens={"bos_token": "<s>"})
     assert template.render(MESSAGES, arguments={"tone": "kind"}) == '<s>kind{"a": "<é>"}'
-    with pytest.raises(InputError, match="must not hold 'messages'"):
+    with refused("chat_template_kwargs", "'messages'"):
         template.render(MESSAGES, arguments={"messages": []})
 
 
@@ -60,31 +60,31 @@ def test_names_of_tokens_and_further_arguments_reach_the_template():
     ],
 )
 def test_a_template_that_misbehaves_is_an_error_of_the_input(source):
-    with pytest.raises(InputError, match="chat template"):
+    with refused("messages", "chat template"):
         ChatTemplate(source).render(MESSAGES)
 
 
 def test_broken_jinja_is_named():
-    with pytest.raises(InputError, match="not valid Jinja"):
+    with refused("chat_template", "Jinja"):
         ChatTemplate("{% for %}")
 
 
 @pytest.mark.parametrize(
-    ("content", "message"),
+    ("content", "named"),
     [
-        ([{"type": "image_url", "image_url": {"url": "data:..."}}], "'image_url' cannot be embedded"),
-        ([{"type": "text"}], "each part of a message's content"),
-        ([3], "each part of a message's content"),
-        (3, "must be a string or a list of parts, not int"),
+        ([{"type": "image_url", "image_url": {"url": "data:..."}}], "'image_url'"),
+        ([{"type": "text"}], "{'type': 'text', 'text': ...}"),
+        ([3], "{'type': 'text', 'text': ...}"),
+        (3, "int"),
     ],
 )
-def test_what_is_not_text_is_refused(content, message):
-    with pytest.raises(InputError, match=message):
+def test_what_is_not_text_is_refused(content, named):
+    with refused("messages", named):
         texts_of(content)
 
 
 def test_a_message_needs_a_role():
-    with pytest.raises(InputError, match="needs a 'role'"):
+    with refused("messages", "'role'"):
         ChatTemplate(CHATML).render([{"content": "x"}])
-    with pytest.raises(InputError, match="at least one message"):
+    with refused("messages"):
         ChatTemplate(CHATML).render([])

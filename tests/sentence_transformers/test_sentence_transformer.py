@@ -1,10 +1,10 @@
 """The API of sentence-transformers, without that library: its live twin is tests/parity/test_live.py."""
 
 import logging
-import re
 
 import numpy as np
 import pytest
+from refusals import refused
 
 from jaxembed import LLM, PoolingParams, SentenceTransformer, quantize_embeddings
 from jaxembed.errors import InputError, InputTypeError
@@ -70,9 +70,9 @@ def test_prompts_by_argument_beat_those_by_name_and_those_beat_the_default(model
     # sentence-transformers always has a "document" prompt, empty unless it is given.
     np.testing.assert_allclose(named.encode_document("a"), plain[3], atol=1e-6)
     np.testing.assert_allclose(named.encode("a", prompt=""), plain[3], atol=1e-6)
-    with pytest.raises(InputError, match=r"Prompt name 'nothing' not found .* keys \['query', 'document', 'passage'\]"):
+    with refused("prompt_name", match=r"Prompt name 'nothing' not found .* keys \['query', 'document', 'passage'\]"):
         named.encode("a", prompt_name="nothing")
-    with pytest.raises(InputError, match="Prompt name 'nothing' not found"):
+    with refused("default_prompt_name", "Prompt name 'nothing' not found"):
         SentenceTransformer(default_prompt_name="nothing")
 
 
@@ -95,8 +95,11 @@ def test_texts_are_cut_to_max_seq_length_which_can_be_set(model):
     assert short.tokenize([long, "a"])["input_ids"].shape == (2, 12)
     np.testing.assert_allclose(short.encode(long), model.encode("word " * 10), atol=1e-6)
     for wrong in (0, 513):
-        with pytest.raises(InputError, match=f"between 1 and 512 for this model, not {wrong}"):
+        with refused("max_seq_length", "512", str(wrong)):
             short.max_seq_length = wrong
+    short.max_seq_length = 1
+    with refused("max_seq_length", "2 special tokens"):
+        short.encode("word word")
 
 
 def test_tokenize_pads_and_masks(model):
@@ -106,22 +109,24 @@ def test_tokenize_pads_and_masks(model):
 
 
 @pytest.mark.parametrize(
-    ("inputs", "options", "error", "message"),
+    ("inputs", "options", "error", "named"),
     [
-        (TEXTS, {"batchsize": 3}, InputError, "no argument 'batchsize'"),
-        (TEXTS, {"batch_size": 0}, InputError, "batch_size must be a positive integer, got 0"),
+        (TEXTS, {"batchsize": 3}, InputError, "'batchsize'"),
+        (TEXTS, {"batch_size": 0}, InputError, "0"),
         (TEXTS, {"precision": "int4"}, InputError, "Precision 'int4' is not supported"),
-        (TEXTS, {"output_value": "words"}, InputError, "output_value must be"),
-        (None, {}, InputTypeError, "not NoneType"),
-        (7, {}, InputTypeError, "not int"),
-        ([1, 2], {}, InputTypeError, "texts only, not int"),
-        ({"a": 1}, {}, InputTypeError, "texts only, not dict"),
-        (["\ud800"], {}, InputError, "lone surrogate"),
+        (TEXTS, {"output_value": "words"}, InputError, "'words'"),
+        (None, {}, InputTypeError, "NoneType"),
+        (7, {}, InputTypeError, "int"),
+        ([1, 2], {}, InputTypeError, "int"),
+        ({"a": 1}, {}, InputTypeError, "dict"),
+        (["\ud800"], {}, InputError, "surrogate"),
     ],
 )
-def test_wrong_calls_are_one_sentence(model, inputs, options, error, message):
-    with pytest.raises(error, match=re.escape(message)) as raised:
+def test_wrong_calls_are_one_sentence(model, inputs, options, error, named):
+    (field,) = options or ["inputs"]
+    with refused(field, named, error=error) as raised:
         model.encode(inputs, **options)
+    assert "\n" not in str(raised.value)
     assert isinstance(raised.value, ValueError)
 
 
@@ -145,9 +150,9 @@ def test_scalar_steps_come_from_ranges_then_calibration_then_the_vectors():
     assert quantize_embeddings(vectors, "uint8", ranges=ranges).tolist() == [[0, 10], [127, 255], [50, 13]]
     calibrated = quantize_embeddings(vectors, "uint8", calibration_embeddings=ranges)
     assert calibrated.tolist() == [[0, 10], [127, 255], [50, 13]]
-    with pytest.raises(InputError, match="from a single embedding"):
+    with refused("embeddings", "from a single embedding"):
         quantize_embeddings(vectors[:1], "int8")
-    with pytest.raises(InputError, match="must be float"):
+    with refused("embeddings", "must be float"):
         quantize_embeddings(vectors.astype(int), "int8")
 
 
@@ -167,11 +172,11 @@ def test_similarity_functions_are_what_their_names_say(model, name, expected):
 
 
 def test_similarity_refuses_what_cannot_be_compared(model):
-    with pytest.raises(InputError, match="vectors of 2 and 3 dimensions"):
+    with refused("embeddings2", "2", "3"):
         model.similarity([[1, 2]], [[1, 2, 3]])
-    with pytest.raises(InputError, match="not 2 and 1"):
+    with refused("embeddings2", "2", "1"):
         model.similarity_pairwise([[1, 2], [3, 4]], [[1, 2]])
-    with pytest.raises(InputError, match="'angle' is not known; known are cosine, dot, euclidean, manhattan"):
+    with refused("similarity_fn_name", "'angle'", "cosine, dot, euclidean, manhattan"):
         model.similarity_fn_name = "angle"
 
 
@@ -194,7 +199,7 @@ def test_what_was_set_is_saved_too(model, tmp_path):
     again.max_seq_length = 16
     again.save_pretrained(tmp_path / "saved")  # onto itself
     assert SentenceTransformer(str(tmp_path / "saved")).max_seq_length == 16
-    with pytest.raises(InputError, match="lies inside the folder of the model"):
+    with refused("path", str(tmp_path / "saved" / "more")):
         again.save_pretrained(tmp_path / "saved" / "more")
 
 
@@ -227,9 +232,9 @@ def test_a_bar_shows_itself_when_asked(model, capsys):
 
 
 def test_torch_modules_and_other_backends_are_refused():
-    with pytest.raises(InputError, match="modules= takes torch modules"):
+    with refused("modules"):
         SentenceTransformer(modules=[object()])
-    with pytest.raises(InputError, match="backend must be 'jax', not 'onnx'"):
+    with refused("backend", "'onnx'"):
         SentenceTransformer(backend="onnx")
 
 
@@ -258,15 +263,16 @@ def test_texts_are_cut_at_the_side_that_the_tokenizer_is_asked_for(model, name):
 
 
 @pytest.mark.parametrize(
-    ("options", "message"),
+    ("options", "field", "named"),
     [
-        ({"processor_kwargs": {"foo": 2}}, "processor_kwargs has 'foo', which jaxembed does not read"),
-        ({"tokenizer_kwargs": {"truncation_side": "up"}}, "truncation_side must be 'left' or 'right', not 'up'"),
-        ({"model_kwargs": {"foo": 1}}, "model_kwargs has 'foo', which jaxembed does not read"),
+        ({"processor_kwargs": {"foo": 2}}, "processor_kwargs", "'foo'"),
+        ({"processor_kwargs": {"model_max_length": 10**6}}, "processor_kwargs", "1000000"),
+        ({"tokenizer_kwargs": {"truncation_side": "up"}}, "processor_kwargs", "'up'"),
+        ({"model_kwargs": {"foo": 1}}, "model_kwargs", "'foo'"),
     ],
 )
-def test_options_that_are_not_understood_are_refused(options, message):
-    with pytest.raises(InputError, match=re.escape(message)):
+def test_options_that_are_not_understood_are_refused(options, field, named):
+    with refused(field, named):
         SentenceTransformer(**options)
 
 
@@ -275,21 +281,21 @@ def test_token_embeddings_are_quantized_over_all_tokens(model):
     got = model.encode(TEXTS, output_value="token_embeddings", precision="int8")
     for one, expected in zip(got, quantize_embeddings(matrices, "int8"), strict=True):
         np.testing.assert_array_equal(one, expected)
-    with pytest.raises(InputError, match="precision='int8' needs output_value"):
+    with refused("precision", "'int8'", "output_value"):
         model.encode(TEXTS, output_value=None, precision="int8")
 
 
 def test_what_torch_code_does_with_a_model_changes_nothing_or_is_refused(model):
     assert model.to("cpu").eval() is model
     assert model.to(device="cuda:0") is model
-    with pytest.raises(InputError, match="give model_kwargs"):
+    with refused("dtype", "model_kwargs", "torch.float16"):
         model.to("torch.float16")
 
 
 def test_a_text_may_be_a_dict_and_a_prompt_may_not_be_a_number(model, vectors):
     np.testing.assert_allclose(model.encode({"text": TEXTS[0]}), vectors[0], atol=1e-6)
     np.testing.assert_allclose(model.encode([{"text": TEXTS[0]}]), vectors[:1], atol=1e-6)
-    with pytest.raises(InputTypeError, match="prompt must be a str, not int"):
+    with refused("prompt", "int", error=InputTypeError):
         model.encode("x", prompt=5)
 
 

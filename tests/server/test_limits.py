@@ -9,6 +9,7 @@ import orjson
 import pytest
 from fakes import FakeRunner
 from fastapi.testclient import TestClient
+from refusals import refused
 from served import served
 
 from jaxembed.errors import InputTypeError
@@ -167,7 +168,7 @@ def test_a_prompt_in_a_prompt_is_refused_however_deep(client):
     deep = "a"
     for _ in range(5000):
         deep = {"prompt": deep}
-    with pytest.raises(InputTypeError, match="'prompt' must be a text or token ids"):
+    with refused("prompts", "'prompt'", "dict", error=InputTypeError):
         read_prompts(deep)
 
 

@@ -207,54 +207,62 @@ def test_a_prompt_is_taken_by_name(checkpoint):
 
 
 BAD = [
-    ({}, 400, "'type': 'missing'"),
-    ({"input": []}, 400, "You must pass at least one prompt"),
-    ({"input": [[]]}, 400, "cannot be empty"),
-    ({"input": None}, 400, "Field required"),
-    ({"input": 3}, 400, "a prompt must be"),
-    ({"input": ["a", 3]}, 400, "a prompt must be"),
-    ({"input": [True]}, 400, "a prompt must be"),
-    ({"input": [1.5]}, 400, "a prompt must be"),
-    ({"input": [30522]}, 400, "Token id 30522 is out of vocabulary"),
-    ({"input": [-1]}, 400, "Token id -1 is out of vocabulary"),
-    ({"input": [2**63]}, 400, ""),
-    ({"input": [2**70]}, 400, ""),
-    ({"input": "a", "model": "x"}, 404, "The model `x` does not exist."),
-    ({"input": "a", "encoding_format": "hex"}, 400, "'type': 'literal_error'"),
-    ({"input": "a", "embed_dtype": "int4"}, 400, "literal_error"),
-    ({"input": "a", "endianness": "middle"}, 400, "literal_error"),
-    ({"input": "a", "truncation_side": "up"}, 400, "literal_error"),
-    ({"input": "a", "truncate_prompt_tokens": -2}, 400, "greater_than_equal"),
-    ({"input": "a", "truncate_prompt_tokens": 0}, 400, "leaves nothing to embed"),
-    ({"input": "a", "dimensions": "x"}, 400, "int_type"),
-    ({"input": "a", "dimensions": True}, 400, "int_type"),
-    ({"input": "a", "normalize": True}, 400, "Parameter `normalize` was removed; use `use_activation` instead."),
-    ({"input": "a", "cache_salt": ""}, 400, "string_too_short"),
-    ({"input": "a", "priority": 2**64}, 400, ""),
-    ({"input": ["a"] * 2049}, 400, "input list length 2049 exceeds the limit of 2048"),
-    ({"input": "a", "messages": [{"role": "user", "content": "a"}]}, 400, "not both"),
-    ({"messages": []}, 400, "'messages' must be a list of messages"),
-    ({"messages": [{"content": "a"}]}, 400, "'messages' must be"),
-    ({"messages": [{"role": "user", "content": [{"type": "image_url"}]}]}, 400, "takes text only"),
+    ({}, 400, "'type': 'missing'", "body.input"),
+    ({"input": []}, 400, "You must pass at least one prompt", "input"),
+    ({"input": [[]]}, 400, "cannot be empty", "input"),
+    ({"input": None}, 400, "Field required", "body.input"),
+    ({"input": 3}, 400, "a prompt must be", "input"),
+    ({"input": ["a", 3]}, 400, "a prompt must be", "input"),
+    ({"input": [True]}, 400, "a prompt must be", "input"),
+    ({"input": [1.5]}, 400, "a prompt must be", "input"),
+    ({"input": [30522]}, 400, "Token id 30522 is out of vocabulary", "input"),
+    ({"input": [-1]}, 400, "Token id -1 is out of vocabulary", "input"),
+    ({"input": [2**63]}, 400, "", None),
+    ({"input": [2**70]}, 400, "", "input"),
+    ({"input": "word " * 400}, 400, "maximum context length is 256 tokens", "input"),
+    ({"input": "a", "model": "x"}, 404, "The model `x` does not exist.", "model"),
+    ({"input": "a", "encoding_format": "hex"}, 400, "'type': 'literal_error'", "body.encoding_format"),
+    ({"input": "a", "embed_dtype": "int4"}, 400, "literal_error", "body.embed_dtype"),
+    ({"input": "a", "endianness": "middle"}, 400, "literal_error", "body.endianness"),
+    ({"input": "a", "truncation_side": "up"}, 400, "literal_error", "body.truncation_side"),
+    ({"input": "a", "truncate_prompt_tokens": -2}, 400, "greater_than_equal", "body.truncate_prompt_tokens"),
+    ({"input": "a", "truncate_prompt_tokens": 0}, 400, "leaves nothing to embed", "truncate_prompt_tokens"),
+    ({"input": "a", "truncate_prompt_tokens": 1}, 400, "no room for the 2 special tokens", "truncate_prompt_tokens"),
+    ({"input": "a", "dimensions": "x"}, 400, "int_type", "body.dimensions"),
+    ({"input": "a", "dimensions": True}, 400, "int_type", "body.dimensions"),
+    ({"input": "a", "prompt_name": "query"}, 400, "no prompt named 'query'", "prompt_name"),
+    ({"input": "a", "normalize": True}, 400, "Parameter `normalize` was removed; use `use_activation` instead.", "normalize"),
+    ({"input": "a", "cache_salt": ""}, 400, "string_too_short", "body.cache_salt"),
+    ({"input": "a", "priority": 2**64}, 400, "", "body.priority"),
+    ({"input": ["a"] * 2049}, 400, "input list length 2049 exceeds the limit of 2048", "input"),
+    ({"input": "a", "messages": [{"role": "user", "content": "a"}]}, 400, "not both", "messages"),
+    ({"messages": []}, 400, "'messages' must be a list of messages", "messages"),
+    ({"messages": [{"content": "a"}]}, 400, "'messages' must be", "messages"),
+    ({"messages": [{"role": "user", "content": [{"type": "image_url"}]}]}, 400, "takes text only", "messages"),
+    ({"input": [{"role": "user", "content": [{"type": "image_url"}]}]}, 400, "takes text only", "input"),
+    ({"messages": [{"role": "user", "content": "word " * 400}]}, 400, "maximum context length", "messages"),
     (
         {"messages": [{"role": "u", "content": "a"}], "chat_template": "{{ 1 }}"},
         400,
         "--trust-request-chat-template is not set",
+        "chat_template",
     ),
     (
         {"messages": [{"role": "u", "content": "a"}], "add_generation_prompt": True, "continue_final_message": True},
         400,
         "Cannot set both `continue_final_message` and `add_generation_prompt` to True.",
+        "continue_final_message",
     ),
 ]
 
 
-@pytest.mark.parametrize(("body", "status", "message"), BAD, ids=range(len(BAD)))
-def test_a_bad_request_is_told_why_in_a_shape_that_old_and_new_clients_read(client, body, status, message):
+@pytest.mark.parametrize(("body", "status", "message", "field"), BAD, ids=range(len(BAD)))
+def test_a_bad_request_is_told_why_in_a_shape_that_old_and_new_clients_read(client, body, status, message, field):
     answer = client.post("/v1/embeddings", json=body)
     assert answer.status_code == status, answer.text
     found = answer.json()
     assert message in found["message"]
+    assert found["param"] == field
     assert found["object"] == "error"
     assert {key: found[key] for key in ("message", "type", "param", "code")} == found["error"]
     assert found["code"] == status
@@ -275,16 +283,18 @@ def test_pooling_gives_what_encode_gives(client, llm, kind):
 
 
 @pytest.mark.parametrize(
-    ("body", "message"),
+    ("body", "message", "field"),
     [
-        ({"input": "a", "task": "classify"}, "Unsupported task: 'classify'"),
-        ({"input": "a", "dimensions": 32}, "dimensions is currently not supported"),
-        ({"data": {}, "task": "plugin"}, "No IOProcessor plugin installed."),
+        ({"input": "a", "task": "classify"}, "Unsupported task: 'classify'", "task"),
+        ({"input": "a", "task": "plugin"}, "No IOProcessor plugin installed.", "task"),
+        ({"input": "a", "dimensions": 32}, "dimensions is currently not supported", "dimensions"),
+        ({"data": {}, "task": "plugin"}, "No IOProcessor plugin installed.", "data"),
     ],
 )
-def test_pooling_refuses_what_it_has_not(client, body, message):
+def test_pooling_refuses_what_it_has_not(client, body, message, field):
     answer = client.post("/pooling", json=body)
-    assert (answer.status_code, message in answer.json()["message"]) == (400, True)
+    found = answer.json()
+    assert (answer.status_code, message in found["message"], found["param"]) == (400, True, field)
 
 
 def test_token_ids_of_strangers_are_warned_of_once_and_can_be_refused(llm, caplog):

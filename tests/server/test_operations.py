@@ -10,10 +10,10 @@ from fakes import FakeRunner
 from fastapi.testclient import TestClient
 from served import served
 
-from jaxembed import PoolingParams
 from jaxembed.errors import EngineError, OverloadedError, StoppedError
 from jaxembed.server.app import create_app
-from jaxembed.server.service import Service
+from jaxembed.server.faces import Faces
+from jaxembed.server.service import Asked, Service
 from jaxembed.server.settings import Settings
 
 
@@ -205,7 +205,7 @@ def test_a_client_that_hangs_up_gives_its_place_back(llm):
 
         async with app.router.lifespan_context(app):
             runner.gate.clear()
-            first = asyncio.ensure_future(service.run(["a"], PoolingParams()))
+            first = asyncio.ensure_future(service.run(Asked(prompts=["a"])))
             while not runner.rows:
                 await asyncio.sleep(0.001)
             asking = asyncio.ensure_future(app(scope, receive, send))
@@ -255,6 +255,27 @@ def test_documentation_can_be_switched_off(llm):
         assert client.get("/docs").status_code == client.get("/openapi.json").status_code == 404
 
 
+@pytest.mark.parametrize("more", [{}, {"docs": False, "tokenizer_info": True}])
+def test_every_route_says_whose_clients_call_it(llm, more):
+    app = create_app(Service(llm, Settings(**more), runner=FakeRunner()))
+    faces = {route.path: app.state.faces.of({"path": route.path}) for route in app.routes}
+    assert [path for path in faces if path not in app.state.faces] == []
+    assert {path for path, face in faces.items() if face == "cohere"} == {"/v1/embed", "/v2/embed"}
+    tei = {"/", "/embed", "/embed_all", "/similarity", "/decode", "/info"}
+    assert {path for path, face in faces.items() if face == "tei"} == tei
+
+
+def test_a_path_has_one_face_also_where_it_is_a_template_or_under_a_prefix():
+    faces = Faces()
+    faces.add("/mine/{name}", "tei")
+    assert faces.of({"path": "/mine/x"}) == faces.of({"path": "/api/mine/x", "root_path": "/api"}) == "tei"
+    assert faces.of({"path": "/mine"}) == faces.of({"path": "/apix/mine/x", "root_path": "/api"}) == "openai"
+    with pytest.raises(AssertionError, match="is added with cohere"):
+        faces.add("/mine/{name}", "cohere")
+
+
 def test_unknown_paths_and_methods_are_answered_in_the_same_shape(client: TestClient):
     assert client.get("/nope").json()["error"]["code"] == 404
     assert client.get("/v1/embeddings").json()["error"]["code"] == 405
+    assert set(client.get("/v2/embed").json()) == {"message"}
+    assert set(client.post("/embed_sparse", json={}).json()) == {"error", "error_type"}

@@ -64,24 +64,40 @@ def test_documents_can_be_cut(client):
 
 
 @pytest.mark.parametrize(
-    ("path", "body", "message"),
+    ("path", "body", "message", "field"),
     [
-        ("/score", {"text_1": ["a", "b"], "text_2": ["a"]}, "Input lengths must be either 1:1, 1:N or N:N"),
-        ("/score", {"text_1": [], "text_2": ["a"]}, "At least one text element must be given"),
-        ("/score", {"text_1": "a", "text_2": []}, "At least one text_pair element must be given"),
-        ("/score", {"text_1": "a"}, "give the two sides as one of these pairs"),
-        ("/score", {"text_1": "a", "data_2": "a"}, "give the two sides as one of these pairs"),
-        ("/score", {"text_1": 3, "text_2": "a"}, "text_1 must hold texts"),
-        ("/score", {"text_1": "a", "text_2": "a", "max_tokens_per_doc": 256}, "(256) must be less than max_model_len (256)."),
-        ("/rerank", {"query": "a"}, "a 'query' and 'documents' are needed"),
-        ("/rerank", {"query": ["a", "b"], "documents": ["a"]}, "the query must be one text"),
-        ("/rerank", {"query": "a", "documents": ["a"] * 2049}, "documents list length 2049 exceeds"),
+        ("/score", {"text_1": ["a", "b"], "text_2": ["a"]}, "Input lengths must be either 1:1, 1:N or N:N", None),
+        ("/score", {"text_1": [], "text_2": ["a"]}, "At least one text element must be given", "text_1"),
+        ("/score", {"text_1": "a", "text_2": []}, "At least one text_pair element must be given", "text_2"),
+        ("/score", {"text_1": "a"}, "give the two sides as one of these pairs", None),
+        ("/score", {"text_1": "a", "data_2": "a"}, "give the two sides as one of these pairs", None),
+        ("/score", {"text_1": 3, "text_2": "a"}, "text_1 must hold texts", "text_1"),
+        ("/score", {"text_1": "a", "text_2": {"content": [{"type": "image_url"}]}}, "takes text only", "text_2"),
+        ("/score", {"queries": "word " * 400, "items": "a"}, "maximum context length is 256 tokens", "queries"),
+        (
+            "/score",
+            {"text_1": "a", "text_2": "a", "max_tokens_per_doc": 256},
+            "(256) must be less than max_model_len (256).",
+            "max_tokens_per_doc",
+        ),
+        (
+            "/score",
+            {"text_1": "a", "text_2": "a", "max_tokens_per_query": 1},
+            "no room for the 2 special tokens",
+            "max_tokens_per_query",
+        ),
+        ("/rerank", {"query": "a"}, "a 'query' and 'documents' are needed", "documents"),
+        ("/rerank", {"query": ["a", "b"], "documents": ["a"]}, "the query must be one text", "query"),
+        ("/rerank", {"query": "a", "documents": ["a"] * 2049}, "documents list length 2049 exceeds", "documents"),
+        ("/rerank", {"query": "a", "documents": ["word " * 400]}, "maximum context length is 256 tokens", "documents"),
+        ("/rerank", {"query": "a", "texts": ["word " * 400]}, "maximum context length is 256 tokens", "texts"),
     ],
 )
-def test_bad_pairs_are_refused_in_vllm_s_words(client, path, body, message):
+def test_bad_pairs_are_refused_in_vllm_s_words(client, path, body, message, field):
     answer = client.post(path, json=body)
     assert answer.status_code == 400
     assert message in answer.json()["error"]["message"]
+    assert answer.json()["error"]["param"] == field
 
 
 def test_a_model_served_for_tokens_scores_by_late_interaction(llm):
@@ -158,3 +174,25 @@ def test_tei_errors_have_tei_s_shape(client, body, status, kind):
 )
 def test_invocations_takes_the_body_of_any_route(client, body, key):
     assert key in post(client, "/invocations", **body)
+
+
+@pytest.mark.parametrize(
+    ("body", "field"),
+    [
+        ({"input": "a", "dimensions": 3}, "dimensions"),
+        ({"texts": ["a"], "output_dimension": 3}, "output_dimension"),
+        ({"texts": ["a"], "max_tokens": 1}, "max_tokens"),
+        ({"texts": ["word " * 400], "truncate": "NONE"}, "texts"),
+        ({"texts": ["a b c"], "truncate": "NONE", "max_tokens": 3}, "max_tokens"),
+        ({"inputs": "word " * 400}, "inputs"),
+        ({"inputs": "a", "prompt_name": "x"}, "prompt_name"),
+        (
+            {"inputs": {"source_sentence": "a", "sentences": ["b"]}, "parameters": {"prompt_name": "x"}},
+            "parameters.prompt_name",
+        ),
+        ({"query": "word " * 400, "documents": ["a"]}, "query"),
+    ],
+)
+def test_an_error_names_its_field_as_the_body_does(client, body, field):
+    answer = client.post("/invocations", json=body)
+    assert (answer.status_code, answer.json()["param"]) == (400, field)

@@ -1,0 +1,51 @@
+"""The tree of errors is as it is drawn, and whoever refuses an argument says which."""
+
+import ast
+import inspect
+import re
+from pathlib import Path
+
+from refusals import refused
+
+from jaxembed import errors
+from jaxembed.errors import InputError, fields_as
+
+ROOT = Path(__file__).parents[2]
+# Raises about more than one argument, or about none that the caller has named.
+WITHOUT_FIELD = {
+    "jaxembed/layers/sharding.py": 1,  # both numbers of a mesh
+    "jaxembed/vllm/llm.py": 3,  # sides that do not pair; methods that there are for no argument
+    "server/routes/scoring.py": 1,  # sides that do not pair
+}
+
+
+def test_the_drawn_tree_is_the_tree():
+    drawn, above = {}, []
+    for indent, name, builtin in re.findall(r"^    ([│├└─ ]*)(\w+Error)(?: \((\w+)\))?", errors.__doc__, re.MULTILINE):
+        above[len(indent) // 4 :] = [name]
+        drawn[name] = (above[-2] if len(above) > 1 else "Exception", *([builtin] if builtin else []))
+    classes = [one for _, one in inspect.getmembers(errors, inspect.isclass) if one.__module__ == errors.__name__]
+    assert drawn == {one.__name__: tuple(base.__name__ for base in one.__bases__) for one in classes}
+
+
+def test_every_refusal_of_an_argument_names_it():
+    found = {}
+    for folder in ("jaxembed", "convert", "server", "kernels_pallas"):
+        for path in (ROOT / folder).rglob("*.py"):
+            for node in ast.walk(ast.parse(path.read_text())):
+                made = isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id
+                if made in ("InputError", "InputTypeError") and "field" not in [one.arg for one in node.keywords]:
+                    name = str(path.relative_to(ROOT))
+                    found[name] = found.get(name, 0) + 1
+    assert found == WITHOUT_FIELD
+
+
+def test_a_field_is_told_in_the_words_of_whoever_was_called():
+    with refused("input"), fields_as({"prompts": "input"}):
+        raise InputError("no", field="prompts")
+    with refused("dimensions"), fields_as({"prompts": "input"}):
+        raise InputError("no", field="dimensions")
+    with refused(None), fields_as({"prompts": "input"}):
+        raise InputError("no")
+    with refused("texts"), fields_as({"inner": "texts"}), fields_as({"prompts": "inner"}):
+        raise InputError("no", field="prompts")
