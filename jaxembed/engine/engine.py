@@ -99,8 +99,8 @@ class Engine:
             progress: called after each row with how many texts and tokens it held.
         """
         stream = iter(texts)
+        window = list(islice(stream, WINDOW_TEXTS))
         with ThreadPoolExecutor(1, thread_name_prefix="jaxembed-read") as reader:
-            window = list(islice(stream, WINDOW_TEXTS))
             while window:
                 # A window that is not full was the last: nothing is left to read ahead.
                 ahead = reader.submit(list, islice(stream, WINDOW_TEXTS)) if len(window) == WINDOW_TEXTS else None
@@ -135,5 +135,5 @@ class Engine:
 
     def finish(self, task: Task, row: Row, texts: Sequence[Text], output: Any) -> list[Any]:
         """Waits for a started row and returns the results of its texts in the order of `row.texts`."""
-        output = jax.tree.map(np.asarray, output)
+        output = np.asarray(output) if isinstance(output, jax.Array) else jax.tree.map(np.asarray, output)
         return task.cut(output, [texts[index] for index in row.texts], row.starts)

@@ -1,7 +1,7 @@
 """Compiled programs, one for each task and shape of row; knows nothing about texts or queues.
 
-A program is compiled ahead of time and called as it is, so nothing is ever traced on the request path. The weights go in as
-a flat tuple of leaves with their tree closed over: flattening a module at each call costs milliseconds.
+A program is compiled ahead of time and called as it is, so nothing is ever traced on the request path. Weights and row go in
+as flat leaves with their trees closed over: flattening a module at each call costs milliseconds, a row as one argument 20 µs.
 """
 
 import threading
@@ -65,7 +65,7 @@ class Programs:
 
         packed: a row of this shape on the host. The output is that of the task, float32.
         """
-        return self._futures[task, shape].result()(self._leaves, packed)
+        return self._futures[task, shape].result()(self._leaves, *jax.tree.leaves(packed))
 
     def _start(self, task: Task, shape: RowShape) -> Future[Any]:
         with self._lock:
@@ -80,12 +80,13 @@ class Programs:
         """Returns the program for `shape` as the compiler gets it."""
         weights = tuple(jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=leaf.sharding) for leaf in self._leaves)
         with jax.default_matmul_precision("highest") if self._exact else nullcontext():
-            return jax.jit(self._function(task, shape)).lower(weights, Packed.abstract(shape))
+            return jax.jit(self._function(task, shape)).lower(weights, *jax.tree.leaves(Packed.abstract(shape)))
 
     def _function(self, task: Task, shape: RowShape) -> Any:
-        run = Run(shape.cell, self._backends(shape))
+        run, fields = Run(shape.cell, self._backends(shape)), jax.tree.structure(Packed.abstract(shape))
 
-        def program(leaves: tuple[jax.Array, ...], packed: Packed) -> Any:
-            return nnx.merge(self._graph, jax.tree.unflatten(self._tree, leaves))(packed, run, task)
+        def program(leaves: tuple[jax.Array, ...], *arrays: jax.Array) -> Any:
+            embedder = nnx.merge(self._graph, jax.tree.unflatten(self._tree, leaves))
+            return embedder(jax.tree.unflatten(fields, arrays), run, task)
 
         return program

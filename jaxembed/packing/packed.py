@@ -48,18 +48,17 @@ class Packed:
             texts: what the plan's indices mean.
             shape: the sizes of the program that will run it.
         """
-        own, ends = [texts[index] for index in row.texts], []
+        own = [texts[index] for index in row.texts]
         starts, lengths = np.full(shape.texts, shape.row, np.int32), np.zeros(shape.texts, np.int32)
         starts[: len(own)] = row.starts
-        lengths[: len(own)] = ends = [len(text.ids) for text in own]
-        laid = [(text, start, start + length) for text, start, length in zip(own, row.starts, ends, strict=True)]
+        lengths[: len(own)] = [len(text.ids) for text in own]
         found = {}
         for name, values in _PER_TOKEN.items():
             array = found[name] = np.zeros(shape.row, np.int32)
-            for text, start, stop in laid:
+            for text, start in zip(own, row.starts, strict=True):
                 given = values(text)
                 if given is not None:
-                    array[start:stop] = given
+                    array[start : start + len(given)] = given
         return cls(starts=starts, lengths=lengths, options=Options.arrays(own, shape.texts), **found)
 
     @classmethod

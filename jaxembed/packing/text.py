@@ -41,14 +41,14 @@ class Options:
     def arrays(cls, texts: "Sequence[Text]", slots: int) -> "Options":
         """Returns the options of texts as arrays of shape [slots], 0 behind the last text."""
         own, found = [text.options for text in texts], {}
-        for name, dtype, stored in _DECLARED:
+        for name, value, dtype, stored in _DECLARED:
             array = found[name] = np.zeros(slots, dtype)
-            values = map(attrgetter(name), own)
+            values = map(value, own)
             array[: len(own)] = list(values if stored is None else map(stored, values))
         return cls(**found)
 
 
-_DECLARED = [(one.name, one.metadata["dtype"], one.metadata["stored"]) for one in fields(Options)]
+_DECLARED = [(one.name, attrgetter(one.name), one.metadata["dtype"], one.metadata["stored"]) for one in fields(Options)]
 
 
 @dataclass(frozen=True, slots=True, eq=False)

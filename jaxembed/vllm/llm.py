@@ -270,14 +270,7 @@ class LLM:
         Raises:
             InputError: as `embed`.
         """
-        read = read_prompts(prompts)
-        each = self._params(pooling_params, len(read), task)
-        encoder = self.engine.model.encoder
-        tokenization = encoder.tokenization({**(tokenization_kwargs or {}), **_older_truncation(each)})
-        with fields_as({"max_length": "truncate_prompt_tokens"}):
-            texts = list(encoder.texts(read, [options_of(one) for one in each], tokenization=tokenization, prefix=prefix))
-        ids = [text.ids for text in texts]
-        return zip(self.engine.run(texts, TASKS[task], progress=progress), ids, strict=True)
+        return self._stream(read_prompts(prompts), pooling_params, task, prefix, progress, tokenization_kwargs)
 
     def _run(
         self,
@@ -295,10 +288,25 @@ class LLM:
             )
         read = read_prompts(prompts)
         with _bar(use_tqdm, len(read)) as bar:
-            results = self.stream(
-                read, params, task=task, tokenization_kwargs=tokenization_kwargs, progress=lambda texts, _: bar.update(texts)
-            )
+            results = self._stream(read, params, task, "", lambda texts, _: bar.update(texts), tokenization_kwargs)
             return [(data, ids.tolist()) for data, ids in results]
+
+    def _stream(
+        self,
+        prompts: Sequence[Prompt],
+        params: Params,
+        task: str,
+        prefix: str,
+        progress: Progress | None,
+        tokenization_kwargs: Mapping[str, Any] | None,
+    ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        each = self._params(params, len(prompts), task)
+        encoder = self.engine.model.encoder
+        tokenization = encoder.tokenization({**(tokenization_kwargs or {}), **_older_truncation(each)})
+        with fields_as({"max_length": "truncate_prompt_tokens"}):
+            texts = list(encoder.texts(prompts, [options_of(one) for one in each], tokenization=tokenization, prefix=prefix))
+        ids = [text.ids for text in texts]
+        return zip(self.engine.run(texts, TASKS[task], progress=progress), ids, strict=True)
 
     def _params(self, params: Params, count: int, task: str) -> Sequence[PoolingParams]:
         if params is not None and not isinstance(params, PoolingParams):
