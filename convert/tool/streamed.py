@@ -58,7 +58,7 @@ def streamed_vectors(
         run = StreamedRun(row.shape.cell, _CHOICES)
 
         def program(once: dict[str, jax.Array], packed: Packed, run: Run = run) -> jax.Array:
-            vectors: jax.Array = nnx.merge(model.graph, fill(model.state, {**once, **layers}))(packed, run, EMBED)
+            vectors: jax.Array = EMBED.output(nnx.merge(model.graph, fill(model.state, {**once, **layers})), packed, run)
             return vectors
 
         with jax.default_matmul_precision("highest"):

@@ -215,7 +215,7 @@ def _states(engine: Engine, text: Text) -> tuple[list[np.ndarray], np.ndarray]:
 
     def program(leaves: Sequence[Any], packed: Packed) -> tuple[list[Array], Array]:
         run = WatchedRun(row.shape.cell, engine.choices)
-        final = nnx.merge(engine.model.graph, jax.tree.unflatten(tree, leaves))(packed, run, HIDDEN)
+        final = HIDDEN.output(nnx.merge(engine.model.graph, jax.tree.unflatten(tree, leaves)), packed, run)
         return run.seen, final
 
     with jax.default_matmul_precision("highest"):

@@ -80,7 +80,7 @@ def _survey(graph: nnx.GraphDef, state: Any, shape: RowShape) -> list[AttentionS
     """Traces the model once over a row of abstract arrays and returns what it asks, each shape once."""
     references = (Choice(OPERATIONS[name].reference, (1, 1), "nothing is computed") for name in ("attention", "pool"))
     survey = Survey(shape.cell, Choices(*references))
-    jax.eval_shape(lambda state, packed: nnx.merge(graph, state)(packed, survey, EMBED), state, Packed.abstract(shape))
+    jax.eval_shape(lambda state, packed: EMBED.output(nnx.merge(graph, state), packed, survey), state, Packed.abstract(shape))
     return list(dict.fromkeys(survey.seen))
 
 

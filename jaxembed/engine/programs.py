@@ -87,6 +87,6 @@ class Programs:
 
         def program(leaves: tuple[jax.Array, ...], *arrays: jax.Array) -> Any:
             embedder = nnx.merge(self._graph, jax.tree.unflatten(self._tree, leaves))
-            return embedder(jax.tree.unflatten(fields, arrays), run, task)
+            return task.output(embedder, jax.tree.unflatten(fields, arrays), run)
 
         return program

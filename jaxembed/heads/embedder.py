@@ -5,14 +5,12 @@ sentence-transformers 6.2, `sentence_transformer/modules/pooling.py`.
 """
 
 from collections.abc import Iterable, Sequence
-from typing import Any
 
 import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float
 
 from jaxembed.heads.recipe import DenseHead, Head, LayerNormHead
-from jaxembed.heads.task import Task
 from jaxembed.kernels_pallas.pool.parts import ACTIVATIONS as FUSED_ACTIVATIONS
 from jaxembed.kernels_pallas.pool.parts import Dense as FusedDense
 from jaxembed.kernels_pallas.pool.parts import finish, unit
@@ -58,10 +56,6 @@ class Embedder(nnx.Module):
         self.heads = nnx.List([_module(head) for head in heads])
         self.modes = tuple(modes)
         self.include_prompt = include_prompt
-
-    def __call__(self, packed: Packed, run: Run, task: Task) -> Any:
-        """Returns the output of a task, float32, from one pass through the backbone."""
-        return task.program(self, packed, self.backbone(packed, run), run)
 
     def pooled(self, packed: Packed, states: Float[Array, "t d"], run: Run) -> Float[Array, "s e"]:
         """Returns one vector for each text."""

@@ -47,6 +47,10 @@ class Task:
     def __str__(self) -> str:
         return self.name
 
+    def output(self, embedder: "Embedder", packed: "Packed", run: "Run") -> Any:
+        """Returns the output of a row, float32, from one pass through the backbone."""
+        return self.program(embedder, packed, embedder.backbone(packed, run), run)
+
     def values(self, *, texts: int, tokens: int, width: int) -> int:
         """Returns how many numbers an answer of so many texts with so many tokens holds, `width` of them for each."""
         return (tokens if self.per_token else texts) * width

@@ -1,27 +1,26 @@
 """What can be said of a model's modules: `model[0]` and `model[1]` have settings, no weights."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from jaxembed.sentence_transformers.sentence_transformer import SentenceTransformer
+from typing import Any
 
 
 @dataclass(frozen=True)
 class TransformerView:
-    """What `model[0]` shows of the transformer."""
+    """What `model[0]` shows of the transformer.
 
-    model: "SentenceTransformer"
+    Attributes:
+        max_seq_length: the tokens to which texts are cut.
+        make_tokenizer: gives the tokenizer, which takes transformers to be imported.
+    """
 
-    @property
-    def max_seq_length(self) -> int:
-        """The tokens to which texts are cut."""
-        return self.model.max_seq_length
+    max_seq_length: int
+    make_tokenizer: Callable[[], Any]
 
     @property
     def tokenizer(self) -> Any:
         """The tokenizer as transformers has it."""
-        return self.model.tokenizer
+        return self.make_tokenizer()
 
 
 @dataclass(frozen=True)

@@ -184,7 +184,12 @@ class SentenceTransformer:
     def _modules(self) -> list[Any]:
         recipe = self.engine.model.recipe
         pooling = PoolingView(recipe.modes, self.engine.model.config.output_width * len(recipe.modes), recipe.include_prompt)
-        return [TransformerView(self), pooling, *recipe.heads, *([NormalizeHead()] if recipe.normalize else [])]
+        return [
+            TransformerView(self.max_seq_length, lambda: self.tokenizer),
+            pooling,
+            *recipe.heads,
+            *([NormalizeHead()] if recipe.normalize else []),
+        ]
 
     def __len__(self) -> int:
         return len(self._modules())
