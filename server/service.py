@@ -25,7 +25,7 @@ from jaxembed.server.errors import HttpError
 from jaxembed.server.settings import Settings
 from jaxembed.server.threads import Threads
 from jaxembed.vllm.llm import LLM
-from jaxembed.vllm.params import PoolingParams, options_of
+from jaxembed.vllm.params import PoolingParams
 
 # Up to so many characters are tokenized where they are: the hop to a thread and back costs more. Two cores of a Xeon:
 # MiniLM's tokenizer takes 0.1 ms for 500 characters, a hop under load 0.2 to 1 ms.
@@ -267,7 +267,7 @@ class Service:
 
     async def texts(self, asked: Asked) -> list[Text]:
         """Returns the prompts tokenized and checked, ready for `vectors`. Raises `InputError` and `OverloadedError`."""
-        params = options_of(self.llm.resolve(asked.params, asked.task.name))
+        params = self.llm.options(asked.params, asked.task.name)
         tokenization = self.encoder.tokenization(asked.options)
         size = sum(map(len, asked.prompts))
         self.scheduler.admit(size // _CHARACTERS_PER_TOKEN)

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -42,7 +43,7 @@ class About:
         """Tokens of the longest text."""
         return self.encoder.max_length
 
-    @property
+    @cached_property
     def width(self) -> int:
         """The dimensions of a vector."""
         return self.recipe.width(self.config.output_width)

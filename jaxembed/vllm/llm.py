@@ -15,6 +15,7 @@ from jaxembed.heads.vectors import EMBED
 from jaxembed.inputs.chat import plain
 from jaxembed.inputs.prompts import Prompt, read_prompts
 from jaxembed.loading import load_engine
+from jaxembed.packing.text import Options
 from jaxembed.vllm.outputs import (
     EmbeddingOutput,
     EmbeddingRequestOutput,
@@ -23,7 +24,7 @@ from jaxembed.vllm.outputs import (
     ScoringOutput,
     ScoringRequestOutput,
 )
-from jaxembed.vllm.params import PoolerConfig, PoolingParams, options_of
+from jaxembed.vllm.params import PoolerConfig, PoolingParams
 
 # vLLM's options for what this engine does not have (caches, memory shares, several executors). They are accepted where their
 # value asks for nothing, because code written for vLLM passes them by habit.
@@ -300,34 +301,33 @@ class LLM:
         progress: Progress | None,
         tokenization_kwargs: Mapping[str, Any] | None,
     ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        each = self._params(params, len(prompts), task)
+        options = self._options(params, len(prompts), task)
         encoder = self.engine.model.encoder
-        tokenization = encoder.tokenization({**(tokenization_kwargs or {}), **_older_truncation(each)})
+        tokenization = encoder.tokenization({**(tokenization_kwargs or {}), **_older_truncation(params)})
         with fields_as({"max_length": "truncate_prompt_tokens"}):
-            texts = list(encoder.texts(prompts, [options_of(one) for one in each], tokenization=tokenization, prefix=prefix))
+            texts = list(encoder.texts(prompts, options, tokenization=tokenization, prefix=prefix))
         ids = [text.ids for text in texts]
         return zip(self.engine.run(texts, TASKS[task], progress=progress), ids, strict=True)
 
-    def _params(self, params: Params, count: int, task: str) -> Sequence[PoolingParams]:
-        if params is not None and not isinstance(params, PoolingParams):
-            if not isinstance(params, Sequence) or not all(isinstance(one, PoolingParams) for one in params):
-                raise InputTypeError(
-                    f"pooling_params must be a PoolingParams or a list of them, not {type(params).__name__}.",
-                    field="pooling_params",
-                )
-            if len(params) != count:
-                raise InputError(
-                    f"The lengths of prompts ({count}) and params ({len(params)}) must be the same.", field="pooling_params"
-                )
-            return [self.resolve(one, task) for one in params]
-        return [self.resolve(params or PoolingParams(), task)] * count
+    def _options(self, params: Params, count: int, task: str) -> Options | list[Options]:
+        """What is asked of each text, or of all."""
+        if params is None or isinstance(params, PoolingParams):
+            return self.options(params or PoolingParams(), task)
+        if not isinstance(params, Sequence) or not all(isinstance(one, PoolingParams) for one in params):
+            raise InputTypeError(
+                f"pooling_params must be a PoolingParams or a list of them, not {type(params).__name__}.",
+                field="pooling_params",
+            )
+        if len(params) != count:
+            raise InputError(
+                f"The lengths of prompts ({count}) and params ({len(params)}) must be the same.", field="pooling_params"
+            )
+        return [self.options(one, task) for one in params]
 
-    def resolve(self, params: PoolingParams, task: str) -> PoolingParams:
-        """Returns `params` for `task` with this model's defaults filled in. Raises `InputError` for what it cannot do."""
+    def options(self, params: PoolingParams, task: str) -> Options:
+        """Returns what `params` ask for a text, with this model's defaults. Raises `InputError` for what it cannot do."""
         model = self.engine.model
-        return params.for_task(task).resolve(
-            self._pooler, model=self.name, width=model.width, matryoshka=model.recipe.matryoshka
-        )
+        return params.options(task, self._pooler, model=self.name, width=model.width, matryoshka=model.recipe.matryoshka)
 
 
 def _bar(use_tqdm: Bar, count: int) -> Any:
@@ -338,9 +338,10 @@ def _bar(use_tqdm: Bar, count: int) -> Any:
     return make(total=count, desc="Processed prompts", unit="text", dynamic_ncols=True, disable=not use_tqdm)
 
 
-def _older_truncation(params: Sequence[PoolingParams]) -> dict[str, int | None]:
+def _older_truncation(params: Params) -> dict[str, int | None]:
     """What params say of truncation, in the place where vLLM used to have it."""
-    asked = {param.truncate_prompt_tokens for param in params}
+    given = [params] if isinstance(params, PoolingParams) else params or ()
+    asked = {one.truncate_prompt_tokens for one in given} or {None}
     if len(asked) > 1:
         raise InputError(
             "truncate_prompt_tokens must be the same in all pooling_params of a call.", field="truncate_prompt_tokens"

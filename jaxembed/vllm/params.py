@@ -4,7 +4,7 @@ Fields, defaults and messages are vLLM's, so that code and users that know it ne
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from numbers import Integral
 
 from jaxembed.errors import InputError, InputTypeError
@@ -53,8 +53,23 @@ class PoolingParams:
         if self.dimensions is not None and not _is_int(self.dimensions):
             raise InputTypeError(f"dimensions must be an int or None, not {self.dimensions!r}.", field="dimensions")
 
-    def for_task(self, task: str) -> "PoolingParams":
-        """Returns these parameters for `task`. Raises `InputError` if they name another or do not fit it."""
+    def options(
+        self, task: str, pooler: "PoolerConfig", *, model: str, width: int, matryoshka: Sequence[int] | None
+    ) -> Options:
+        """Returns what these parameters ask for a text, with the model's defaults filled in.
+
+        Dimensions equal to the width change nothing and are always allowed.
+
+        Args:
+            task: what they are used for.
+            pooler: the model's defaults.
+            model: its name, for messages.
+            width: dimensions of the full vector.
+            matryoshka: the dimensions the model was trained for, empty for any, None for none.
+
+        Raises:
+            InputError: they name another task, do not fit it, or ask for dimensions that the model cannot give.
+        """
         if task not in asked_by(POOLING):
             raise InputError(f"Unsupported task: {task!r} Supported tasks: {asked_by(POOLING)}", field="task")
         if self.task is not None and self.task != task:
@@ -65,32 +80,11 @@ class PoolingParams:
             raise InputError(
                 f"Task {task} only supports {valid} parameters, does not support {invalid} parameters", field=invalid[0]
             )
-        return replace(self, task=task)
-
-    def resolve(self, pooler: "PoolerConfig", *, model: str, width: int, matryoshka: Sequence[int] | None) -> "PoolingParams":
-        """Returns these parameters with the model's defaults filled in.
-
-        Dimensions equal to the width change nothing and are always allowed.
-
-        Args:
-            pooler: the model's defaults.
-            model: its name, for messages.
-            width: dimensions of the full vector.
-            matryoshka: the dimensions the model was trained for, empty for any, None for none.
-
-        Raises:
-            InputError: dimensions that the model cannot give, in vLLM's words.
-        """
         active = self.use_activation if self.use_activation is not None else pooler.use_activation
         dimensions = self.dimensions if self.dimensions is not None else pooler.dimensions
         if dimensions is not None and dimensions != width:
             _check_dimensions(dimensions, model, width, matryoshka)
-        return replace(self, use_activation=True if active is None else active, dimensions=dimensions)
-
-
-def options_of(params: PoolingParams) -> Options:
-    """Returns what resolved parameters ask for a text."""
-    return Options(dimensions=params.dimensions, normalize=bool(params.use_activation))
+        return Options(dimensions=dimensions, normalize=active is not False)
 
 
 def _check_dimensions(dimensions: int, model: str, width: int, matryoshka: Sequence[int] | None) -> None:
