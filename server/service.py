@@ -101,7 +101,7 @@ class Service:
         self.llm, self.settings, self.model = llm, settings, llm.engine.model
         self.recipe, self.tokenizer, self.encoder = self.model.recipe, self.model.tokenizer, self.model.encoder
         given = settings.served_model_names or (llm.name,)
-        self.names = given
+        self.names, self.task = given, llm.task
         self._known = {*given, *(name.rstrip("/").rsplit("/", 1)[-1] for name in given)}
         self.started_at = int(time.time())
         self.truncated_texts = 0
@@ -130,11 +130,6 @@ class Service:
         """Stops the queue; what is left fails."""
         self.scheduler.stop()
         self.threads.stop()
-
-    @property
-    def task(self) -> Task:
-        """What the model is served for: embed, or token_embed where `--pooler-config.task` says so."""
-        return self.llm.task
 
     def check_task(self, api: str, name: str) -> None:
         """Raises a 501 if what the model is served for is not what an API asks for."""

@@ -69,7 +69,8 @@ class Encoder:
         each = repeat(options) if isinstance(options, Options) else iter(options)
         for chunk, encoded in self.ids(prompts, tokenization, prefix=prefix, bounded=bounded):
             self.check(encoded)
-            for ids, skip in zip(encoded, self._skips(chunk, prefix, tokenization), strict=True):
+            skips = [0] * len(chunk) if self.include_prompt else self._skips(chunk, prefix, tokenization)
+            for ids, skip in zip(encoded, skips, strict=True):
                 own = next(each)
                 yield Text(ids, replace(own, skip=min(skip, len(ids))) if skip else own)
 
@@ -82,7 +83,7 @@ class Encoder:
         be thrown away. Raises `InputError`.
         """
         for chunk in _chunks(prompts):
-            whole = [self._whole(prompt, prefix, tokenization, bounded) for prompt in chunk]
+            whole = [self._whole(one, prefix, tokenization, bounded) for one in chunk] if prefix or bounded else chunk
             yield whole, tokenization.encode(self.tokenizer, whole)
 
     def check(self, texts: Sequence[np.ndarray]) -> None:
@@ -123,8 +124,6 @@ class Encoder:
         That is the prefix, and what a text holds up to the mark that ends an instruction; nobody knows the instruction of
         token ids. Both are measured as they were cut.
         """
-        if self.include_prompt:
-            return [0] * len(prompts)
         mark = self.instruction_end
         before = tokenization.length(self.tokenizer, prefix)
 

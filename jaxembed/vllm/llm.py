@@ -125,11 +125,8 @@ class LLM:
         if self._pooler.use_activation is None:
             self._pooler.use_activation = self.engine.model.recipe.normalize
         self.name = served_model_name or self.engine.model.name
-
-    @property
-    def task(self) -> Task:
-        """What the model is served for where a caller does not say: "embed" unless `pooler_config` says otherwise."""
-        return TASKS[self._pooler.task or EMBED.name]
+        # What the model is served for where a caller does not say.
+        self.task: Task = TASKS[self._pooler.task or EMBED.name]
 
     def warm_up(self, tasks: Sequence[str] = ("embed",)) -> None:
         """Compiles every program of some tasks now, so that no later call waits for one."""

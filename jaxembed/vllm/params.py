@@ -14,6 +14,7 @@ from jaxembed.packing.text import Options
 
 _SEQUENCE_POOLING = {"CLS": "cls", "LAST": "lasttoken", "MEAN": "mean"}
 _TOKEN_POOLING = ("ALL", "STEP")
+_TASKS = asked_by(POOLING)
 # Fields that belong to classification and reward models.
 _OTHER_TASKS = ("step_tag_id", "returned_token_ids")
 
@@ -70,8 +71,8 @@ class PoolingParams:
         Raises:
             InputError: they name another task, do not fit it, or ask for dimensions that the model cannot give.
         """
-        if task not in asked_by(POOLING):
-            raise InputError(f"Unsupported task: {task!r} Supported tasks: {asked_by(POOLING)}", field="task")
+        if task not in _TASKS:
+            raise InputError(f"Unsupported task: {task!r} Supported tasks: {_TASKS}", field="task")
         if self.task is not None and self.task != task:
             raise InputError(f"You cannot overwrite params.task={self.task!r} with task={task!r}!", field="task")
         invalid = [name for name in _OTHER_TASKS if getattr(self, name) is not None]
@@ -174,10 +175,8 @@ class PoolerConfig:
                 f"the pooling type {self.tok_pooling_type!r} is not supported; tokens are pooled by ALL.",
                 field="pooler_config.pooling_type",
             )
-        if self.task is not None and self.task not in asked_by(POOLING):
-            raise InputError(
-                f"Unsupported task: {self.task!r} Supported tasks: {asked_by(POOLING)}", field="pooler_config.task"
-            )
+        if self.task is not None and self.task not in _TASKS:
+            raise InputError(f"Unsupported task: {self.task!r} Supported tasks: {_TASKS}", field="pooler_config.task")
 
     @property
     def mode(self) -> str | None:
