@@ -1,23 +1,23 @@
 """What a program may be asked to compute, as an object: all that tells one kind of output from another stands in it.
 
-Importing this costs no jax: a face knows its tasks before any model is loaded.
+Importing this costs neither jax nor numpy: a face and `jaxembed --help` know the tasks before any model is loaded.
 """
+
+from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-from jaxembed.packing.text import Text
-
 if TYPE_CHECKING:
+    import numpy as np
     from jaxtyping import Array, Float
 
     from jaxembed.heads.embedder import Embedder
     from jaxembed.layers.run import Run
     from jaxembed.packing.packed import Packed
+    from jaxembed.packing.text import Text
 
 # The APIs that may ask for a task, by the names of vLLM's routes.
 EMBEDDINGS, POOLING, SCORE = "embeddings", "pooling", "score"
@@ -39,7 +39,7 @@ class Task:
 
     name: str
     per_token: bool
-    program: "Callable[[Embedder, Packed, Float[Array, 't d'], Run], Any]"
+    program: Callable[[Embedder, Packed, Float[Array, "t d"], Run], Any]
     cut: Callable[[Any, Sequence[Text], Sequence[int]], list[Any]]
     compare: Callable[[np.ndarray, np.ndarray], float] | None = None
     apis: frozenset[str] = frozenset()
@@ -47,7 +47,7 @@ class Task:
     def __str__(self) -> str:
         return self.name
 
-    def output(self, embedder: "Embedder", packed: "Packed", run: "Run") -> Any:
+    def output(self, embedder: Embedder, packed: Packed, run: Run) -> Any:
         """Returns the output of a row, float32, from one pass through the backbone."""
         return self.program(embedder, packed, embedder.backbone(packed, run), run)
 

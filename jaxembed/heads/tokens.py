@@ -1,11 +1,17 @@
 """One vector a token: through the heads without pooling, or the last hidden states as the transformer leaves them."""
 
-from collections.abc import Sequence
+from __future__ import annotations
 
-import numpy as np
+from typing import TYPE_CHECKING
 
 from jaxembed.heads.task import POOLING, SCORE, Task
-from jaxembed.packing.text import Text
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import numpy as np
+
+    from jaxembed.packing.text import Text
 
 
 def _cut(output: np.ndarray, texts: Sequence[Text], starts: Sequence[int]) -> list[np.ndarray]:

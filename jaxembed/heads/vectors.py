@@ -1,11 +1,17 @@
 """One vector a text: pooled, through the heads, cut and scaled as the text asked."""
 
-from collections.abc import Sequence
+from __future__ import annotations
 
-import numpy as np
+from typing import TYPE_CHECKING
 
 from jaxembed.heads.task import EMBEDDINGS, POOLING, SCORE, Task
-from jaxembed.packing.text import Text
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import numpy as np
+
+    from jaxembed.packing.text import Text
 
 
 def _cut(output: np.ndarray, texts: Sequence[Text], starts: Sequence[int]) -> list[np.ndarray]:
@@ -16,7 +22,9 @@ def _cut(output: np.ndarray, texts: Sequence[Text], starts: Sequence[int]) -> li
 
 def cosine(a: np.ndarray, b: np.ndarray) -> float:
     """Returns the cosine of two vectors [d]; 0 if one is zero."""
-    norms = max(float(np.linalg.norm(a)), 1e-12) * max(float(np.linalg.norm(b)), 1e-12)
+    from numpy.linalg import norm
+
+    norms = max(float(norm(a)), 1e-12) * max(float(norm(b)), 1e-12)
     return float(a @ b) / norms
 
 

@@ -6,11 +6,14 @@ Fields, defaults and messages are vLLM's, so that code and users that know it ne
 from collections.abc import Sequence
 from dataclasses import dataclass
 from numbers import Integral
+from typing import TYPE_CHECKING
 
 from jaxembed.errors import InputError, InputTypeError
 from jaxembed.heads.task import POOLING
 from jaxembed.heads.tasks import asked_by
-from jaxembed.packing.text import Options
+
+if TYPE_CHECKING:
+    from jaxembed.packing.text import Options
 
 _SEQUENCE_POOLING = {"CLS": "cls", "LAST": "lasttoken", "MEAN": "mean"}
 _TOKEN_POOLING = ("ALL", "STEP")
@@ -56,7 +59,7 @@ class PoolingParams:
 
     def options(
         self, task: str, pooler: "PoolerConfig", *, model: str, width: int, matryoshka: Sequence[int] | None
-    ) -> Options:
+    ) -> "Options":
         """Returns what these parameters ask for a text, with the model's defaults filled in.
 
         Dimensions equal to the width change nothing and are always allowed.
@@ -81,6 +84,9 @@ class PoolingParams:
             raise InputError(
                 f"Task {task} only supports {valid} parameters, does not support {invalid} parameters", field=invalid[0]
             )
+        # It takes numpy, which `jaxembed --help` shall not wait for.
+        from jaxembed.packing.text import Options
+
         active = self.use_activation if self.use_activation is not None else pooler.use_activation
         dimensions = self.dimensions if self.dimensions is not None else pooler.dimensions
         if dimensions is not None and dimensions != width:

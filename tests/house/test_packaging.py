@@ -28,8 +28,17 @@ def test_every_public_name_is_there():
 
 
 def test_the_command_line_helps_at_once_without_importing_jax():
-    out = python("import sys; from jaxembed.cli import main\nprint('jax' in sys.modules, 'numpy' in sys.modules)")
-    assert out.stdout.strip() == "False False"
+    program = """
+import sys
+from jaxembed.cli import main
+for command in ([], ["serve"], ["embed"], ["convert"]):
+    try:
+        main([*command, "--help"])
+    except SystemExit as end:
+        assert end.code == 0
+print('jax' in sys.modules, 'numpy' in sys.modules)
+"""
+    assert python(program).stdout.strip().splitlines()[-1] == "False False"
 
 
 def test_the_version_is_written_once():
