@@ -14,8 +14,8 @@ from jaxembed.convert.checkpoint.pipeline import read_recipe
 from jaxembed.convert.checkpoint.sentence_bert import read_transformer_file
 from jaxembed.convert.checkpoint.tokenizer_files import load_tokenizer
 from jaxembed.convert.families import static
-from jaxembed.convert.formats.json_files import is_there, read_json
-from jaxembed.convert.mapping.architectures import find, settled, unsupported
+from jaxembed.convert.formats.json_files import is_there, read_json, read_modules
+from jaxembed.convert.mapping.architectures import find, head, head_dropped, headless, settled, unsupported
 from jaxembed.convert.mapping.registry import ANY_DECODER, Family
 from jaxembed.convert.orbax.manifest import read_manifest
 from jaxembed.convert.weights.filling import Memory, load_weights
@@ -65,6 +65,7 @@ def load(
     hf_overrides: Overrides | None = None,
     pooling_mode: str | None = None,
     tokenizer: str | None = None,
+    without_head: bool = True,
     quantization: str | None = None,
     mesh: Mesh | None = None,
 ) -> Model:
@@ -81,6 +82,8 @@ def load(
         hf_overrides: merged into `config.json`, or a function from it to a new one.
         pooling_mode: replaces what the files say.
         tokenizer: another folder or name for it.
+        without_head: take the bare model of a classifier, a reranker or a reward model; False refuses one, as each command and
+            class does whose caller did not ask for it.
         quantization: "int8" for the matrices of the layers, None to leave them as they are.
         mesh: the devices to put the parameters on, by the table of `sharding`; None for the default device.
 
@@ -100,6 +103,7 @@ def load(
         hf_overrides=hf_overrides,
         pooling_mode=pooling_mode,
         tokenizer=tokenizer,
+        without_head=without_head,
     )
     memory = Memory(resolve_dtype(dtype), per_layer, _is_int8(quantization), mesh)
     model = declare(found.family, found.config, found.recipe)
@@ -131,11 +135,16 @@ def describe(
     hf_overrides: Overrides | None = None,
     pooling_mode: str | None = None,
     tokenizer: str | None = None,
+    without_head: bool = True,
     **hub: Any,
 ) -> Description:
     """Finds a model and reads everything but its weights. Arguments and errors are those of `load`; `hub` of `find_model`."""
     folder = find_model(name, **hub)
     config_json = read_config(folder, hf_overrides)
+    if without_head:
+        config_json = ConfigDict(headless(config_json))
+    else:
+        _refuse_head(folder, config_json)
     family = find(config_json)
     config = family.read_config(config_json)
     recipe = read_recipe(folder, config_json, pooling=family.pooling, instruction_end=family.instruction_end)
@@ -155,6 +164,20 @@ def describe(
         recipe=recipe,
         encoder=encoder,
     )
+
+
+def _refuse_head(folder: Path, config_json: Mapping[str, Any]) -> None:
+    """Raises `UnsupportedModelError` if a head makes the answers of a checkpoint.
+
+    What sentence-transformers saved with a Pooling is an embedder, even where its `config.json` kept the name of the class that
+    its weights came from; an override that names such a class means it.
+    """
+    said = head(config_json)
+    if said is None:
+        return
+    pooled = any(type_.endswith(".Pooling") for _, type_ in read_modules(folder) or ())
+    if not pooled or said != head(read_config(folder, None)):
+        raise head_dropped(config_json, said)
 
 
 def read_config(folder: Path, overrides: Overrides | None) -> ConfigDict:

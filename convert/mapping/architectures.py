@@ -1,7 +1,8 @@
 """Which family of the registry a `config.json` means, and what to say where it means none."""
 
 import logging
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from jaxembed.convert.mapping.keys import Keys
@@ -10,6 +11,15 @@ from jaxembed.convert.mapping.values import checked
 from jaxembed.errors import UnsupportedModelError
 
 _log = logging.getLogger(__name__)
+
+# What a class is called whose head decides what its checkpoint means; those of language models only taught the states below.
+_HEAD = re.compile("Classif|Regression|MultipleChoice|QuestionAnswering|NextSentence|Reward|Rerank|Ranking")
+# How vLLM's overrides make a reranker of a language model, each with the values that say so, None for any.
+_HEAD_KEYS: dict[str, tuple[Any, ...] | None] = {
+    "classifier_from_token": None,
+    "is_original_qwen3_reranker": (True,),
+    "method": ("from_2_way_softmax", "no_post_processing"),
+}
 
 
 def supported() -> str:
@@ -76,6 +86,49 @@ def settled(config: Mapping[str, Any]) -> dict[str, Any]:
     if family is None or _contradicted(family, config) is None:
         return dict(config)
     return {**config, "model_type": family.model_type}
+
+
+def head(config: Mapping[str, Any]) -> str | None:
+    """Returns what in a config says that a head above the states makes the answers, None where nothing does."""
+    for name in checked("architectures", config.get("architectures")) or []:
+        if _HEAD.search(name):
+            return f"its architectures name {name}"
+    for key, values in _HEAD_KEYS.items():
+        value = config.get(key)
+        if value and (values is None or value in values):
+            return f"it has {key} {value!r}"
+    return None
+
+
+def headless(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns a config that names the bare model where its class is one with a head and no family lists it."""
+    names = config.get("architectures")
+    if not names or head({"architectures": names}) is None or _listed(config) is not None:
+        return dict(config)
+    return {**config, "architectures": _bare(names) or names}
+
+
+def head_dropped(config: Mapping[str, Any], said: str) -> UnsupportedModelError:
+    """Returns the error for a checkpoint whose head would be dropped, with how to get its bare model all the same.
+
+    said: what `head` returned.
+    """
+    bare = _bare(config.get("architectures") or [])
+    override = f', or the architectures ["{bare[0]}"] in hf_overrides (config_kwargs of SentenceTransformer)' if bare else ""
+    return UnsupportedModelError(
+        f"this checkpoint is no embedder, its answers come from a head ({said}): the head would be dropped, for classifiers, "
+        "rerankers and reward models are not served yet; for embeddings of the model below the head, give convert='embed' "
+        f"(`jaxembed serve --convert embed`){override}."
+    )
+
+
+def _bare(names: Sequence[str]) -> list[str]:
+    """The class without a head of the first class that has one, if a family lists it."""
+    listed = {name for family in FAMILIES for name in family.architectures}
+    stems = [
+        name.split("For")[0] if "For" in name else name[: found.start()] for name in names if (found := _HEAD.search(name))
+    ]
+    return [stem + kind for stem in stems for kind in ("Model", "EncoderModel") if stem + kind in listed][:1]
 
 
 def unsupported(config: Mapping[str, Any], reason: str) -> UnsupportedModelError:

@@ -235,7 +235,7 @@ FAMILIES = (
         "jaxembed.models.deberta:Deberta",
         "jaxembed.convert.families.deberta:read",
         "jaxembed.convert.families.deberta:RULES",
-        examples="mxbai-rerank-base-v1, deberta-v3-base",
+        examples="deberta-v3-base",
         reference="transformers `DebertaV2Model`",
     ),
     Family(

@@ -38,7 +38,12 @@ def run(arguments: argparse.Namespace) -> None:
     from jaxembed.convert.tool.conversion import convert
 
     _check(arguments)
-    where = {"revision": arguments.revision, "hf_overrides": arguments.hf_overrides, "token": os.environ.get("HF_TOKEN")}
+    where = {
+        "revision": arguments.revision,
+        "hf_overrides": arguments.hf_overrides,
+        "token": os.environ.get("HF_TOKEN"),
+        "without_head": False,
+    }
     if arguments.export_hf:
         _export(arguments.source, arguments.out, where)
         return

@@ -22,6 +22,7 @@ def run(arguments: argparse.Namespace) -> None:
         arguments.model,
         revision=arguments.revision,
         hf_overrides=arguments.hf_overrides,
+        without_head=False,
         max_model_len=arguments.max_model_len,
         token=os.environ.get("HF_TOKEN"),
     )
@@ -39,6 +40,9 @@ def run(arguments: argparse.Namespace) -> None:
         "max_model_len": (f"{found.max_length} tokens", ""),
         **recipe.facts,
     }
+    unused = sorted(path.name for path in found.folder.glob("*_linear.pt"))
+    if unused:
+        facts["not used"] = (", ".join(unused), "heads for sparse or token vectors, beside the embedder's weights")
     print(found.name)
     for name, (value, source) in facts.items():
         print(f"  {name:<15} {value:<44} {source}".rstrip())

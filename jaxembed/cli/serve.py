@@ -22,7 +22,12 @@ _CERTIFICATES = ("0", "1", "2")  # ssl.CERT_NONE, CERT_OPTIONAL, CERT_REQUIRED
 MODEL = [
     Flag("model", "a folder or a hub name, instead of MODEL", metavar="MODEL"),
     Flag("runner", "pooling is what there is", choices=("auto", "pooling", "generate"), default="auto"),
-    Flag("convert", "embed is what there is", choices=("auto", "none", "embed", "classify"), default="auto"),
+    Flag(
+        "convert",
+        "embed takes a classifier or reranker without its head",
+        choices=("auto", "none", "embed", "classify"),
+        default="auto",
+    ),
     Flag("pooler-config", "JSON, or field by field as --pooler-config.pooling_type MEAN", json_object, metavar="JSON"),
     *(
         Flag(f"pooler-config.{name}", argparse.SUPPRESS, json_value, metavar="VALUE")

@@ -37,7 +37,9 @@ def run(arguments: argparse.Namespace) -> None:
     from jaxembed.loading import load_engine
 
     where = {"revision": arguments.revision, "hf_overrides": arguments.hf_overrides, "token": os.environ.get("HF_TOKEN")}
-    engine = load_engine(arguments.model, dtype=arguments.dtype, max_model_len=arguments.max_model_len, **where)
+    engine = load_engine(
+        arguments.model, dtype=arguments.dtype, max_model_len=arguments.max_model_len, without_head=False, **where
+    )
     folder = engine.model.folder
     manifest = read_manifest(folder)
     if manifest is not None:

@@ -100,6 +100,7 @@ class SentenceTransformer:
                 local_files_only=local_files_only,
                 dtype=dtype_of(known("model_kwargs", model_kwargs, {"dtype", "torch_dtype"}, MODEL_NEUTRAL)),
                 hf_overrides=config_kwargs,
+                without_head=False,
                 max_model_len=words.get("model_max_length"),
             )
         model = self.engine.model

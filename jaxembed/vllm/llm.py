@@ -63,7 +63,7 @@ class LLM:
     Args:
         model: a folder, a hub name, or None for the embedded all-MiniLM-L6-v2.
         runner: "auto" or "pooling".
-        convert: "auto", "none" or "embed".
+        convert: "auto", "none" or "embed", which takes the bare model of a classifier, a reranker or a reward model.
         tokenizer: another folder or hub name for the tokenizer.
         trust_remote_code: accepted and never needed, for no code of a checkpoint is executed.
         dtype: "auto" (float32 on a CPU, bfloat16 on accelerators), "float32" or "bfloat16".
@@ -120,6 +120,7 @@ class LLM:
             hf_overrides=hf_overrides,
             pooling_mode=self._pooler.mode,
             tokenizer=tokenizer,
+            without_head=convert == "embed",
             quantization=options.get("quantization"),
         )
         if self._pooler.use_activation is None:

@@ -9,7 +9,7 @@ import pytest
 from raw_files import write_raw
 from safetensors.numpy import load_file, save_file
 
-from jaxembed import LLM
+from jaxembed import LLM, SentenceTransformer
 from jaxembed.cli import main
 from jaxembed.convert.checkpoint.loading import describe
 from jaxembed.convert.formats.scales import block_size, check_method
@@ -269,3 +269,80 @@ def test_an_adapter_without_its_numbers_is_refused(changes, said, checkpoint):
     path.write_text(json.dumps(json.loads(path.read_text()) | changes))
     with pytest.raises(UnsupportedModelError, match=said):
         Adapted(folder, path.parent)
+
+
+HEADS = [
+    ("bert", "BertForSequenceClassification", "BertModel"),
+    ("roberta", "RobertaForTokenClassification", "RobertaModel"),
+    ("xlm-roberta", "XLMRobertaForSequenceClassification", "XLMRobertaModel"),
+    ("modernbert", "ModernBertForMultipleChoice", "ModernBertModel"),
+    ("deberta", "DebertaV2ForQuestionAnswering", "DebertaV2Model"),
+    ("gte-new", "NewForSequenceClassification", "NewModel"),
+    ("qwen2", "Qwen2ForRewardModel", "Qwen2Model"),
+    ("qwen2", "Qwen2ForProcessRewardModel", "Qwen2Model"),
+    ("qwen3", "Qwen3ForSequenceClassification", "Qwen3Model"),
+    ("llama", "LlamaForRewardModelWithGating", "LlamaModel"),
+]
+
+
+@pytest.mark.parametrize(("name", "architecture", "bare"), HEADS)
+def test_a_head_that_decides_what_a_checkpoint_means_is_refused_unless_embeddings_are_asked_for(
+    name, architecture, bare, checkpoint, capsys
+):
+    plain = vector(checkpoint(f"backbone-{name}", changed(architectures=[bare])))
+    folder = checkpoint(f"backbone-{name}", changed(architectures=[architecture]))
+    said = rf"a head \(its architectures name {architecture}\): the head would be dropped.*convert='embed'.*\"{bare}\""
+    for load in (vector, lambda folder: vector(folder, convert="none"), lambda folder: SentenceTransformer(str(folder))):
+        with pytest.raises(UnsupportedModelError, match=said):
+            load(folder)
+    place = str(folder)
+    for command in (["info", place], ["embed", "-m", place, "hello"], ["convert", place, place + "-out"], ["verify", place]):
+        assert main(command) == 1
+        assert f"its architectures name {architecture}" in capsys.readouterr().err
+    assert not Path(place + "-out").exists()
+    np.testing.assert_array_equal(vector(folder, convert="embed"), plain)
+    np.testing.assert_array_equal(vector(folder, hf_overrides={"architectures": [bare]}), plain)
+
+
+def test_a_head_of_an_unknown_backbone_is_named_without_a_way_that_leads_nowhere(checkpoint):
+    folder = checkpoint("backbone-llama", changed(architectures=["NovelForRewardModel"]))
+    with pytest.raises(UnsupportedModelError, match=r"name NovelForRewardModel\).*convert embed`\)\.$"):
+        vector(folder)
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"classifier_from_token": ["no", "yes"]}, r"it has classifier_from_token \['no', 'yes'\]"),
+        ({"is_original_qwen3_reranker": True}, "it has is_original_qwen3_reranker True"),
+        ({"method": "from_2_way_softmax"}, "it has method 'from_2_way_softmax'"),
+        ({"architectures": ["Qwen3ForSequenceClassification"]}, "its architectures name Qwen3ForSequenceClassification"),
+    ],
+)
+def test_an_override_that_makes_a_reranker_of_a_language_model_is_refused(given, said, checkpoint):
+    folder = checkpoint("backbone-qwen3")
+    for name in ("backbone-qwen3", "pipeline-qwen3-last"):
+        with pytest.raises(UnsupportedModelError, match=said):
+            vector(checkpoint(name), hf_overrides=given)
+    with pytest.raises(UnsupportedModelError, match=said):
+        vector(folder, hf_overrides=lambda config: config | given)
+    with pytest.raises(UnsupportedModelError, match=said):
+        vector(checkpoint("backbone-qwen3", changed(**given)))
+
+
+def test_heads_of_language_models_and_embedders_that_kept_a_name_load(checkpoint):
+    for name, architecture in (("bert", "BertForMaskedLM"), ("bert", "BertForPreTraining"), ("qwen3", "Qwen3ForCausalLM")):
+        vector(checkpoint(f"backbone-{name}", changed(architectures=[architecture])))
+    kept = checkpoint("pipeline-qwen3-last", changed(architectures=["Qwen3ForSequenceClassification"]))
+    plain = vector(kept)
+    np.testing.assert_array_equal(vector(checkpoint("pipeline-qwen3-last")), plain)
+
+
+def test_heads_that_lie_beside_an_embedder_are_said_to_be_unused(checkpoint, capsys):
+    folder = checkpoint("backbone-xlm-roberta")
+    assert main(["info", str(folder)]) == 0
+    assert "not used" not in capsys.readouterr().out
+    for name in ("sparse_linear.pt", "colbert_linear.pt"):
+        (folder / name).write_bytes(b"")
+    assert main(["info", str(folder)]) == 0
+    assert "not used        colbert_linear.pt, sparse_linear.pt" in capsys.readouterr().out
