@@ -1,5 +1,6 @@
 """From a name to a loaded model: finds the files, reads what they say, fills the weights."""
 
+import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -27,6 +28,9 @@ from jaxembed.inputs.encoder import Encoder
 from jaxembed.inputs.tokenizer import Tokenizer
 from jaxembed.models.backbone import BackboneConfig
 
+_log = logging.getLogger(__name__)
+# Tables are padded to whole tiles and keep rows in reserve, hundreds of many thousands; none has twice the rows of its words.
+_COVERED = 0.5
 _DTYPES = {"float32": jnp.float32, "float": jnp.float32, "bfloat16": jnp.bfloat16}
 
 Overrides = Mapping[str, Any] | Callable[[Any], Any]
@@ -151,6 +155,9 @@ def describe(
     if pooling_mode is not None:
         recipe = recipe.with_pooling(pooling_mode)
     words = load_tokenizer(find_model(tokenizer, **hub) if tokenizer else folder / config.subfolder, lowercase=recipe.lowercase)
+    strange = misfit_of_words(words, config)
+    if strange is not None:
+        _log.warning("%s: %s.", name or DEFAULT, strange)
     if family.bare:
         words = words.bare()
     max_length = _max_length(recipe, words, config, max_model_len)
@@ -163,6 +170,16 @@ def describe(
         config=config,
         recipe=recipe,
         encoder=encoder,
+    )
+
+
+def misfit_of_words(words: Tokenizer, config: BackboneConfig) -> str | None:
+    """Returns what is wrong with a tokenizer that covers so little of a model's table that it is hardly its own, else None."""
+    if words.vocab_size >= config.vocabulary * _COVERED:
+        return None
+    return (
+        f"the tokenizer knows {words.vocab_size:,} tokens and the model's table has {config.vocabulary:,} rows, so it is "
+        "probably another model's or cut short, and most words are unknown to it"
     )
 
 

@@ -17,6 +17,19 @@ from jaxembed.convert.formats.json_files import is_there, read_json, read_text
 from jaxembed.errors import CheckpointError
 from jaxembed.inputs.tokenizer import Tokenizer, quiet_transformers
 
+# Names of files that hold a vocabulary, those of a line together. Where transformers finds none, it makes up a tokenizer
+# that has special tokens only.
+_VOCABULARIES = (
+    ("tokenizer.json",),
+    ("vocab.txt",),
+    ("vocab.json", "merges.txt"),
+    ("*.model",),
+    ("*.tiktoken",),
+    ("tekken.json",),
+)
+# Above it nobody looks for words: what transformers makes up has some hundred tokens at most, T5's.
+_FEW_WORDS = 1000
+
 
 def load_tokenizer(folder: Path, *, lowercase: bool = False) -> Tokenizer:
     """Reads the tokenizer files of a folder; executes no code from it. Raises `CheckpointError` if that cannot be done."""
@@ -34,9 +47,35 @@ def load_tokenizer(folder: Path, *, lowercase: bool = False) -> Tokenizer:
             raise CheckpointError(f"the tokenizer.json of {folder} is damaged: {error}") from None
         _fit(folder, partial(_apply, rust), config)
     else:
+        _find_vocabulary(folder)
         rust = _converted(folder)
+    _check_words(folder, rust)
     template = _fit(folder, partial(_chat_template, folder), config)
     return Tokenizer(rust, config=config, chat_template=template, lowercase=lowercase)
+
+
+def _find_vocabulary(folder: Path) -> None:
+    """Raises `CheckpointError` if no file of a folder holds the words of a tokenizer."""
+    for names in _VOCABULARIES:
+        if all(any(map(is_there, folder.glob(name) if "*" in name else [folder / name])) for name in names):
+            return
+    *others, last = [" with ".join(names) for names in _VOCABULARIES]
+    raise CheckpointError(
+        f"the tokenizer of {folder} cannot be loaded: it has no vocabulary, none of {', '.join(others)} or {last} is there; "
+        "download the whole checkpoint, or name another folder or model with tokenizer=."
+    )
+
+
+def _check_words(folder: Path, rust: tokenizers.Tokenizer) -> None:
+    """Raises `CheckpointError` for a tokenizer without any word: an empty vocabulary, or one that transformers made up."""
+    if rust.get_vocab_size() > _FEW_WORDS:
+        return
+    special = {token.content for token in rust.get_added_tokens_decoder().values() if token.special}
+    if all(token in special or not token.strip("▁Ġ") for token in rust.get_vocab()):
+        raise CheckpointError(
+            f"the tokenizer of {folder} cannot be loaded: its vocabulary is {len(rust.get_vocab())} special tokens and no "
+            "word, so its files are not its model's; download the whole checkpoint, or name another one with tokenizer=."
+        )
 
 
 def _fit(folder: Path, read: Callable[[Mapping[str, Any]], Any], config: Mapping[str, Any]) -> Any:

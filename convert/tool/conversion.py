@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from jaxembed.convert.checkpoint.loading import Description, Overrides, describe
+from jaxembed.convert.checkpoint.loading import Description, Overrides, describe, misfit_of_words
 from jaxembed.convert.formats.json_files import read_json
 from jaxembed.convert.orbax import manifest, store
 from jaxembed.convert.orbax.manifest import ARRAYS, Manifest, StoredArray, read_manifest
@@ -57,7 +57,7 @@ def convert(
 
     Raises:
         InputError: the place cannot be written.
-        CheckpointError: the vectors of the weights are not finite; and what loading raises.
+        CheckpointError: the vectors of the weights are not finite; the tokenizer is not the model's; and what loading raises.
     """
     if dtype not in DTYPES:
         raise InputError(f"dtype must be one of {', '.join(DTYPES)}, not {dtype!r}.", field="dtype")
@@ -67,6 +67,9 @@ def convert(
         raise InputError(
             f"{found.folder} is converted already; --export-hf turns it back into a Hugging Face checkpoint.", field="source"
         )
+    strange = misfit_of_words(found.encoder.tokenizer, found.config)
+    if strange is not None:
+        raise CheckpointError(f"{found.folder} is not converted: {strange}; put the files of the model's tokenizer into it.")
     model = declare(found.family, found.config, found.recipe)
     opened = open_parameters(model, found.folder)
     small = small_files(found.folder)

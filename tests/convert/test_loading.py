@@ -1,6 +1,7 @@
 """What loads, and what is refused: every refusal is one sentence, and nothing of a checkpoint is executed."""
 
 import json
+import logging
 from pathlib import Path
 
 import numpy as np
@@ -397,3 +398,46 @@ def test_stacked_and_separate_layers_hold_the_same_numbers(checkpoint):
 def test_a_heads_output_width_is_what_texts_get(checkpoint):
     engine = load_engine(str(checkpoint("pipeline-dense-many")))
     assert engine.model.width == 16
+
+
+def words(folder: Path, count: int) -> None:
+    """Leaves the first tokens of a tiny encoder's vocabulary, the 7 special ones first."""
+    path = folder / "tokenizer.json"
+    content = json.loads(path.read_text())
+    content["model"]["vocab"] = {word: id_ for word, id_ in content["model"]["vocab"].items() if id_ < count}
+    path.write_text(json.dumps(content))
+
+
+@pytest.mark.parametrize("count", [8, 20, 59])
+def test_a_vocabulary_far_below_the_table_is_warned_of_and_not_converted(count, checkpoint, caplog, tmp_path, unrecorded):
+    folder = checkpoint("backbone-bert")
+    words(folder, count)
+    with caplog.at_level(logging.WARNING, logger="jaxembed"):
+        describe(str(folder))
+    assert f"the tokenizer knows {count} tokens and the model's table has 120 rows" in caplog.text
+    with pytest.raises(CheckpointError, match=rf"is not converted: the tokenizer knows {count} tokens"):
+        convert(str(folder), tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+    words(folder, 7)
+    with pytest.raises(CheckpointError, match="is 7 special tokens and no word"):
+        describe(str(folder))
+
+
+def test_a_table_padded_beyond_its_vocabulary_is_nothing_to_speak_of(checkpoint, caplog):
+    folder = checkpoint("backbone-bert")
+    words(folder, 80)
+    with caplog.at_level(logging.WARNING, logger="jaxembed"):
+        describe(str(folder))
+    assert not caplog.records
+
+
+def test_no_vocabulary_is_refused_wherever_a_model_is_taken_and_another_may_be_given(checkpoint, tmp_path):
+    folder, whole = checkpoint("backbone-bert"), checkpoint("backbone-roberta")
+    plain = vector(folder)
+    (folder / "tokenizer.json").unlink()
+    for take in (vector, load_engine, SentenceTransformer, lambda place: convert(place, tmp_path / "out")):
+        with pytest.raises(CheckpointError, match="it has no vocabulary"):
+            take(str(folder))
+    with pytest.raises(CheckpointError, match="it has no vocabulary"):
+        vector(whole, tokenizer=str(folder))
+    np.testing.assert_array_equal(vector(folder, tokenizer=str(whole)), plain)

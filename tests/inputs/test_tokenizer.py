@@ -1,10 +1,12 @@
 import json
+import os
 
 import numpy as np
 import pytest
 from reference import tiny
 from refusals import refused
 from tokenizers import Tokenizer as Rust
+from tokenizers import models
 
 from jaxembed.convert.checkpoint.hub import find_model
 from jaxembed.convert.checkpoint.tokenizer_files import load_tokenizer
@@ -178,4 +180,61 @@ def test_a_value_of_the_wrong_kind_in_the_tokenizers_config_is_one_sentence(chec
     folder = checkpoint("backbone-bert")
     (folder / "tokenizer_config.json").write_text(json.dumps(changes))
     with pytest.raises(CheckpointError, match=r"tokenizer_config\.json holds a value of the wrong kind: "):
+        load_tokenizer(folder)
+
+
+LOOKED_FOR = r"none of tokenizer\.json, vocab\.txt, vocab\.json with merges\.txt, \*\.model, .* is there; .* tokenizer="
+
+
+@pytest.mark.parametrize(
+    ("kind", "files"),
+    [
+        ("bert", {}),
+        ("t5", {}),
+        ("qwen2", {"added_tokens.json": "{}"}),
+        ("roberta", {"vocab.json": '{"a": 0}'}),
+        ("qwen3", {"merges.txt": "#version: 0.2"}),
+        ("xlm-roberta", {"special_tokens_map.json": '{"unk_token": "<unk>"}'}),
+    ],
+)
+def test_a_folder_without_a_vocabulary_names_what_was_looked_for(kind, files, tmp_path):
+    (tmp_path / "config.json").write_text(json.dumps({"model_type": kind}))
+    for name, content in files.items():
+        (tmp_path / name).write_text(content)
+    with pytest.raises(CheckpointError, match=LOOKED_FOR):
+        load_tokenizer(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("kind", "files"),
+    [
+        ("bert", {"vocab.txt": ""}),
+        ("bert", {"spiece.model": "another family's"}),
+        ("roberta", {"vocab.txt": "hello\nworld"}),
+        ("t5", {"vocab.txt": "hello\nworld"}),
+        ("xlm-roberta", {"vocab.json": '{"hello": 0}', "merges.txt": "#version: 0.2"}),
+        ("llama", {"vocab.txt": "hello"}),
+    ],
+)
+def test_a_vocabulary_that_transformers_made_up_is_refused(kind, files, tmp_path):
+    (tmp_path / "config.json").write_text(json.dumps({"model_type": kind}))
+    for name, content in files.items():
+        (tmp_path / name).write_text(content)
+    with pytest.raises(CheckpointError, match=r"is \d+ special tokens and no word|cannot be loaded without executing its code"):
+        load_tokenizer(tmp_path)
+
+
+def test_a_tokenizer_json_of_special_tokens_alone_is_refused(tmp_path):
+    rust = Rust(models.WordLevel({"[PAD]": 0, "[UNK]": 1}, unk_token="[UNK]"))
+    rust.add_special_tokens(["[PAD]", "[UNK]", "[CLS]"])
+    rust.save(str(tmp_path / "tokenizer.json"))
+    with pytest.raises(CheckpointError, match="is 3 special tokens and no word"):
+        load_tokenizer(tmp_path)
+
+
+def test_something_else_in_place_of_a_vocabulary_is_named(checkpoint):
+    folder = checkpoint("backbone-bert")
+    (folder / "tokenizer.json").unlink()
+    os.mkfifo(folder / "vocab.txt")
+    with pytest.raises(CheckpointError, match=r"vocab\.txt is no file"):
         load_tokenizer(folder)
