@@ -1,7 +1,7 @@
 """Converting a large checkpoint: its peak memory, and its rate as a share of plainly reading and writing the same bytes.
 
-The checkpoint is random, in the layout of a BERT of 2 GB in float32, in shards of at most 500 MB, with the tokenizer of the
-tests. Rounds are interleaved: each copies all the bytes plainly (read a block, write it, fsync each file), then converts, each
+The checkpoint is random, in the layout of a BERT of 2 GB in float32, in shards of at most 500 MB, with a tokenizer of whole
+words. Rounds are interleaved: each copies all the bytes plainly (read a block, write it, fsync each file), then converts, each
 in a process of its own; once with the checkpoint on the disk, once with it in the system's cache of files. What counts is the
 ratio of the medians, for all that a conversion does: reading, turning, digests, writing, and the vectors that it records.
 Memory is the largest resident set above that of a process that has only imported jax. Run it with
@@ -68,14 +68,14 @@ def write_checkpoint(folder: Path, gigabytes: float) -> int:
     """Writes the checkpoint and returns the bytes of its tensors."""
     from safetensors.numpy import save_file
 
-    sys.path.insert(0, str(ROOT / "tests"))
+    sys.path.insert(0, str(ROOT / "tests" / "support"))
     from reference import tiny
 
     table = 4 * CONFIG["vocab_size"] * CONFIG["hidden_size"]
     layer = 4 * 12 * CONFIG["hidden_size"] ** 2
     layers = max(1, round((gigabytes * 1e9 - table) / layer))
     (folder / "config.json").write_text(json.dumps(CONFIG | {"num_hidden_layers": layers}))
-    tiny.write_tokenizer(folder, decoder=False)
+    tiny.write_tokenizer(folder, decoder=False, words=CONFIG["vocab_size"])
     rng = np.random.default_rng(0)
     places: dict[str, str] = {}
     shard: dict[str, np.ndarray] = {}

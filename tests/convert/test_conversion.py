@@ -461,9 +461,9 @@ def _command(*arguments: str, before: Sequence[str] = ()) -> subprocess.Popen:
 def larger(tmp_path):
     """A checkpoint that takes long enough to be interrupted."""
     spec = json.loads((GOLDENS / "backbone-bert.json").read_text())["spec"]
-    spec["files"]["config.json"] |= {"vocab_size": 200_000}
+    spec["files"]["config.json"] |= {"max_position_embeddings": 200_000}
     (shapes,) = spec["tensors"].values()
-    shapes["embeddings.word_embeddings.weight"] = [200_000, 32]
+    shapes["embeddings.position_embeddings.weight"] = [200_000, 32]
     return tiny.write(spec, tmp_path / "larger")
 
 

@@ -43,9 +43,9 @@ def draw(rng: np.random.RandomState, name: str, shape: list[int], norms: float =
     return values * np.float32(0.3 if "embed" in name else shape[-1] ** -0.5)
 
 
-def write_tokenizer(folder: Path, *, decoder: bool) -> None:
+def write_tokenizer(folder: Path, *, decoder: bool, words: int = VOCABULARY) -> None:
     """Encoders split words "w7" ... "w119" at spaces, framed by [CLS] and [SEP]; decoders read letters and end with [END]."""
-    tokenizer = letters() if decoder else whole_words()
+    tokenizer = letters() if decoder else whole_words(words)
     tokenizer.add_special_tokens([END] if decoder else SPECIAL)
     single = f"$A {END}" if decoder else "[CLS] $A [SEP]"
     specials = [(name, tokenizer.token_to_id(name)) for name in ([END] if decoder else ["[CLS]", "[SEP]"])]
@@ -62,9 +62,9 @@ def write_tokenizer(folder: Path, *, decoder: bool) -> None:
     (folder / "tokenizer_config.json").write_text(json.dumps(config | {"model_max_length": 96}))
 
 
-def whole_words() -> Tokenizer:
+def whole_words(count: int) -> Tokenizer:
     """One token a word."""
-    words = {name: i for i, name in enumerate(SPECIAL)} | {f"w{i}": i for i in range(FIRST_WORD, VOCABULARY)}
+    words = {name: i for i, name in enumerate(SPECIAL)} | {f"w{i}": i for i in range(FIRST_WORD, count)}
     tokenizer = Tokenizer(models.WordLevel(words, unk_token="[UNK]"))
     tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
     return tokenizer

@@ -62,7 +62,7 @@ def backbone(name: str, scratch: Path) -> tuple[dict, dict[str, np.ndarray]]:
 
 def static(name: str, scratch: Path) -> tuple[dict, dict[str, np.ndarray]]:
     """Static embeddings as sentence-transformers saves them, or as model2vec does."""
-    modules = [st.StaticEmbedding(tiny.whole_words(), embedding_dim=24), st.Normalize()]
+    modules = [st.StaticEmbedding(tiny.whole_words(tiny.VOCABULARY), embedding_dim=24), st.Normalize()]
     SentenceTransformer(modules=modules).save_pretrained(str(scratch / "saved"), create_model_card=False)
     spec = spec_of(scratch / "saved", len(name), {}, decoder=False) | cases.STATIC[name]
     model = SentenceTransformer(str(tiny.write(spec, scratch / "drawn")), device="cpu")
