@@ -47,7 +47,7 @@ clients: ## the real client libraries, unmodified, against a running server
 
 abuse: ## four times the load that the server can take, for a minute
 	@scripts/setup.sh product
-	@.venv/bin/python -m pytest -m abuse tests/test_abuse.py
+	@.venv/bin/python -m pytest -m abuse tests/server/test_abuse.py
 
 bench: ## jaxembed and sentence-transformers in turn, on this machine
 	@scripts/setup.sh product

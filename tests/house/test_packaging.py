@@ -88,3 +88,10 @@ def test_torch_is_never_imported():
         text=True,
     )
     assert out.stdout == ""
+
+
+@pytest.mark.parametrize("name", ["Makefile", "scripts/aot.sh", "scripts/setup.sh"])
+def test_every_file_that_a_target_names_is_there(name):
+    named = set(re.findall(r"\b(?:tests|scripts|benchmarks|examples)/[\w./-]+\.(?:py|sh)\b", (ROOT / name).read_text()))
+    assert named
+    assert not [path for path in named if not (ROOT / path).is_file()]
