@@ -66,10 +66,10 @@ def noop(port: int) -> None:
         table = llm.engine.table
         vectors = np.random.RandomState(0).randn(1024, 384).astype(np.float32)
 
-        def start(self, kind, row, texts):
+        def start(self, task, row, texts):
             return None
 
-        def finish(self, kind, row, texts, output):
+        def finish(self, task, row, texts, output):
             return list(self.vectors[: len(row.texts)].copy())
 
     service = Service(llm, Settings(access_log=False), runner=Nothing())
