@@ -13,7 +13,7 @@ from jax.sharding import Mesh
 from jaxembed.convert.checkpoint.hub import DEFAULT, find_model
 from jaxembed.convert.checkpoint.pipeline import read_recipe
 from jaxembed.convert.checkpoint.sentence_bert import read_transformer_file
-from jaxembed.convert.checkpoint.tokenizer_files import load_tokenizer
+from jaxembed.convert.checkpoint.tokenizer_files import load_bare_tokenizer, load_tokenizer
 from jaxembed.convert.families import static
 from jaxembed.convert.formats.json_files import is_there, read_json, read_modules
 from jaxembed.convert.mapping.architectures import find, head, head_dropped, headless, settled, unsupported
@@ -154,12 +154,11 @@ def describe(
     recipe = read_recipe(folder, config_json, pooling=family.pooling, instruction_end=family.instruction_end)
     if pooling_mode is not None:
         recipe = recipe.with_pooling(pooling_mode)
-    words = load_tokenizer(find_model(tokenizer, **hub) if tokenizer else folder / config.subfolder, lowercase=recipe.lowercase)
+    place = find_model(tokenizer, **hub) if tokenizer else folder / config.subfolder
+    words = load_bare_tokenizer(place) if family.bare else load_tokenizer(place, lowercase=recipe.lowercase)
     strange = misfit_of_words(words, config)
     if strange is not None:
         _log.warning("%s: %s.", name or DEFAULT, strange)
-    if family.bare:
-        words = words.bare()
     max_length = _max_length(recipe, words, config, max_model_len)
     encoder = Encoder(words, config.vocabulary, max_length, recipe.include_prompt, recipe.instruction_end)
     return Description(

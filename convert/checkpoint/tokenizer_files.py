@@ -33,18 +33,13 @@ _FEW_WORDS = 1000
 
 def load_tokenizer(folder: Path, *, lowercase: bool = False) -> Tokenizer:
     """Reads the tokenizer files of a folder; executes no code from it. Raises `CheckpointError` if that cannot be done."""
-    config: dict[str, Any] = {}
-    for name in ("special_tokens_map.json", "tokenizer_config.json"):
-        config |= read_json(folder / name) or {}
+    config: dict[str, Any] = read_json(folder / "tokenizer_config.json") or {}
+    if "added_tokens_decoder" not in config:
+        config |= read_json(folder / "special_tokens_map.json") or {}
+        config["added_tokens"] = read_json(folder / "added_tokens.json") or {}
     path = folder / "tokenizer.json"
     if is_there(path):
-        try:
-            rust = tokenizers.Tokenizer.from_file(str(path))
-        except Exception as error:
-            # The Rust library raises bare Exceptions for a broken file.
-            if type(error) is not Exception:
-                raise
-            raise CheckpointError(f"the tokenizer.json of {folder} is damaged: {error}") from None
+        rust = _read(path)
         _fit(folder, partial(_apply, rust), config)
     else:
         _find_vocabulary(folder)
@@ -52,6 +47,34 @@ def load_tokenizer(folder: Path, *, lowercase: bool = False) -> Tokenizer:
     _check_words(folder, rust)
     template = _fit(folder, partial(_chat_template, folder), config)
     return Tokenizer(rust, config=config, chat_template=template, lowercase=lowercase)
+
+
+def load_bare_tokenizer(folder: Path) -> Tokenizer:
+    """Reads the tokenizer of static embeddings, which adds no special tokens.
+
+    sentence-transformers reads `tokenizer.json` alone for them, with the truncation that it asks for; what transformers would
+    add to it from other files does not hold. Raises `CheckpointError` as `load_tokenizer` does.
+    """
+    path = folder / "tokenizer.json"
+    if is_there(path):
+        rust = _read(path)
+    else:
+        _find_vocabulary(folder)
+        rust = _converted(folder)
+    _check_words(folder, rust)
+    cut = rust.truncation
+    rust.post_processor = processors.TemplateProcessing(single="$A", pair="$A $B:1", special_tokens=[])
+    return Tokenizer(rust, config={"model_max_length": cut["max_length"]} if cut else None)
+
+
+def _read(path: Path) -> tokenizers.Tokenizer:
+    try:
+        return tokenizers.Tokenizer.from_file(str(path))
+    except Exception as error:
+        # The Rust library raises bare Exceptions for a broken file.
+        if type(error) is not Exception:
+            raise
+        raise CheckpointError(f"the tokenizer.json of {path.parent} is damaged: {error}") from None
 
 
 def _find_vocabulary(folder: Path) -> None:
@@ -87,10 +110,11 @@ def _fit(folder: Path, read: Callable[[Mapping[str, Any]], Any], config: Mapping
 
 
 def _apply(rust: tokenizers.Tokenizer, config: Mapping[str, Any]) -> None:
-    """Applies what `tokenizer_config.json` adds to a `tokenizer.json`: tokens, a BERT's letter case, begin and end tokens."""
-    for token in (config.get("added_tokens_decoder") or {}).values():
-        if isinstance(token, Mapping) and rust.token_to_id(str(token.get("content"))) is None:
-            rust.add_tokens([AddedToken(**{key: value for key, value in token.items() if key != "__type"})])
+    """Applies what `tokenizer_config.json` adds to a `tokenizer.json`: tokens, letter case, begin and end tokens."""
+    tokens = _added_tokens(rust, config)
+    if tokens:
+        rust.add_tokens(tokens)
+    rust.encode_special_tokens = bool(config.get("split_special_tokens", False))
     if isinstance(rust.normalizer, normalizers.BertNormalizer):
         state = rust.normalizer
         for name, key in (
@@ -102,6 +126,40 @@ def _apply(rust: tokenizers.Tokenizer, config: Mapping[str, Any]) -> None:
                 setattr(state, name, config[key])
         rust.normalizer = state
     _frame(rust, config)
+
+
+def _added_tokens(rust: tokenizers.Tokenizer, config: Mapping[str, Any]) -> list[AddedToken]:
+    """Returns the tokens that the config adds or describes anew, in the order in which transformers 5 adds them.
+
+    A special token that `tokenizer.json` has among its words alone is added too: in a text it would be cut into parts else.
+    """
+    described = config.get("added_tokens_decoder") or {}
+    added = [_token(token) for _, token in sorted(described.items(), key=lambda one: int(one[0]))]
+    extra = config.get("extra_special_tokens") or config.get("additional_special_tokens") or []
+    groups, rest = (extra, []) if isinstance(extra, Mapping) else ({}, extra)
+    names = {key: value for key, value in config.items() if key.endswith("_token") and isinstance(value, str | Mapping)}
+    special = [*{**names, **groups}.values(), *rest]
+    contents = {_token(one).content for one in special}
+    for token in added:
+        token.special = token.special or token.content in contents
+    # What stands in added_tokens.json alone, as it did before there was a tokenizer.json.
+    plain = sorted(config.get("added_tokens", {}).items(), key=lambda one: one[1])
+    known = {token.content for token in (*rust.get_added_tokens_decoder().values(), *added)}
+    for given, is_special in (*((name, name in contents) for name, _ in plain), *((one, True) for one in special)):
+        token = _token(given, special=is_special)
+        if token.content not in known:
+            known.add(token.content)
+            added.append(token)
+    return added
+
+
+def _token(given: Any, *, special: bool = False) -> AddedToken:
+    """Returns a token of the config. special: what it is where the config has only its name."""
+    if isinstance(given, str):
+        return AddedToken(given, special=special)
+    token = AddedToken(**{key: value for key, value in given.items() if key != "__type"})
+    token.special = token.special or special
+    return token
 
 
 def _frame(rust: tokenizers.Tokenizer, config: Mapping[str, Any]) -> None:

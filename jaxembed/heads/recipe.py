@@ -48,7 +48,7 @@ class Recipe:
         default_prompt_name: the prompt that `SentenceTransformer.encode` puts before texts by default, or None.
         similarity: the name of a similarity function, or None.
         max_length: tokens of the longest text by sentence-transformers' file, or None.
-        lowercase: whether texts are lower-cased first.
+        lowercase: whether the tokenizer lower-cases texts.
         matryoshka: allowed dimensions, empty for any; None if the model is not trained for it.
         task_instructions: instructions by the name of a task.
         instruction_end: the mark up to which a text is an instruction that is not pooled.

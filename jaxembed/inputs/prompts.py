@@ -87,7 +87,7 @@ class Tokenization:
         add_special_tokens: whether to add them.
         cut: longer prompts are cut to this many tokens, None cuts nothing.
         side: where tokens are cut off.
-        lowercase: whether texts are lower-cased first.
+        lowercase: whether texts are lower-cased, as a step of the tokenizer.
     """
 
     add_special_tokens: bool = True
@@ -132,20 +132,17 @@ class Tokenization:
 
     def encode(self, tokenizer: Tokenizer, prompts: Sequence[Prompt]) -> list[np.ndarray]:
         """Returns the ids of each prompt, int32; ids that were given are cut on the same side."""
-        texts = [prompt.lower() if self.lowercase else prompt for prompt in prompts if isinstance(prompt, str)]
-        encoded = iter(tokenizer.encode(texts, add_special_tokens=self.add_special_tokens, max_length=self.cut, side=self.side))
+        texts = [prompt for prompt in prompts if isinstance(prompt, str)]
+        words = tokenizer.lowercased if self.lowercase and texts else tokenizer
+        encoded = iter(words.encode(texts, add_special_tokens=self.add_special_tokens, max_length=self.cut, side=self.side))
         return [next(encoded) if isinstance(prompt, str) else self._cut_ids(prompt) for prompt in prompts]
 
     def length(self, tokenizer: Tokenizer, prompt: str) -> int:
         """Returns how many leading tokens a prompt takes in front of a text; 0 for none."""
         if not prompt:
             return 0
-        return tokenizer.prompt_length(
-            prompt.lower() if self.lowercase else prompt,
-            add_special_tokens=self.add_special_tokens,
-            max_length=self.cut,
-            side=self.side,
-        )
+        words = tokenizer.lowercased if self.lowercase else tokenizer
+        return words.prompt_length(prompt, add_special_tokens=self.add_special_tokens, max_length=self.cut, side=self.side)
 
     def _cut_ids(self, ids: np.ndarray) -> np.ndarray:
         if self.cut is None or len(ids) <= self.cut:

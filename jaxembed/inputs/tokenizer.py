@@ -1,16 +1,18 @@
 """Texts to token ids and back, with a checkpoint's own Rust tokenizer; knows nothing about files or models.
 
-Truncation is ours: a tokenizer's own is a setting of the shared object, and files may bake in a wrong one.
+Truncation is ours: a tokenizer's own is a setting of the shared object. Where a file bakes one in, whoever reads it decides if
+it holds.
 """
 
 import logging
 import sys
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from typing import Any, Literal, cast
 
 import numpy as np
 import tokenizers
-from tokenizers import processors
+from tokenizers import normalizers
 
 from jaxembed.errors import CheckpointError, InputError, InputTypeError
 
@@ -29,7 +31,7 @@ class Tokenizer:
         rust: the tokenizer itself; its own truncation and padding are switched off.
         config: what `tokenizer_config.json` and `special_tokens_map.json` say.
         chat_template: Jinja source, or None.
-        lowercase: whether texts are lower-cased first.
+        lowercase: whether texts are lower-cased, as a step of its normalizer.
 
     Attributes:
         vocab_size: ids are below it.
@@ -51,7 +53,9 @@ class Tokenizer:
         self.side = _side(self.config, rust)
         rust.no_truncation()
         rust.no_padding()
-        self._rust, self._lowercase = rust, lowercase
+        if lowercase:
+            _lower(rust)
+        self._rust = rust
         self.vocab_size: int = rust.get_vocab_size(with_added_tokens=True)
         limit = self.config.get("model_max_length")
         self.limit: int | None = int(limit) if isinstance(limit, int | float) and 0 < limit < _NO_LIMIT else None
@@ -59,12 +63,10 @@ class Tokenizer:
         self.special_ids = frozenset(id_ for id_, token in rust.get_added_tokens_decoder().items() if token.special)
         self.chat_template = chat_template
 
-    def bare(self) -> "Tokenizer":
-        """Returns a tokenizer that adds no special tokens, and knows no longest text: what static embeddings want."""
-        rust = tokenizers.Tokenizer.from_str(self._rust.to_str())
-        rust.post_processor = processors.TemplateProcessing(single="$A", pair="$A $B:1", special_tokens=[])
-        config = {key: value for key, value in self.config.items() if key != "model_max_length"}
-        return Tokenizer(rust, config=config, chat_template=self.chat_template, lowercase=self._lowercase)
+    @cached_property
+    def lowercased(self) -> "Tokenizer":
+        """A tokenizer that lower-cases texts besides."""
+        return Tokenizer(self._copy(), config=self.config, chat_template=self.chat_template, lowercase=True)
 
     def encode(
         self,
@@ -89,7 +91,7 @@ class Tokenizer:
         for text in texts:
             if not isinstance(text, str):
                 raise InputTypeError(f"a text must be a str, not {type(text).__name__}.", field="prompts")
-        clean = [self._clean(text) for text in texts]
+        clean = [_checked(text) for text in texts]
         encodings = self._rust.encode_batch_fast(clean, add_special_tokens=add_special_tokens)
         ids = [np.array(encoding.ids, np.int32) for encoding in encodings]
         if max_length is not None:
@@ -127,17 +129,11 @@ class Tokenizer:
             tokenizer_object=self._rust, chat_template=self.chat_template, **contents, **limits
         )
 
-    def _clean(self, text: str) -> str:
-        if self._lowercase:
-            text = text.lower()
-        try:
-            text.encode()
-        except UnicodeEncodeError:
-            raise InputError(
-                "a text holds a lone surrogate, which is no Unicode character; decode it with errors='replace'.",
-                field="prompts",
-            ) from None
-        return text
+    def _copy(self) -> tokenizers.Tokenizer:
+        rust = tokenizers.Tokenizer.from_str(self._rust.to_str())
+        # What no file says.
+        rust.encode_special_tokens = self._rust.encode_special_tokens
+        return rust
 
     def _cut(self, text: str, max_length: int, side: Side, add_special_tokens: bool) -> np.ndarray:
         """The same ids as a tokenizer with truncation switched on gives."""
@@ -149,6 +145,31 @@ class Tokenizer:
         encoding = self._rust.encode(text, add_special_tokens=False)
         encoding.truncate(max_length - special, direction=side)
         return np.array(self._rust.post_process(encoding, None, add_special_tokens).ids, np.int32)
+
+
+def _checked(text: str) -> str:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise InputError(
+            "a text holds a lone surrogate, which is no Unicode character; decode it with errors='replace'.",
+            field="prompts",
+        ) from None
+    return text
+
+
+def _lower(rust: tokenizers.Tokenizer) -> None:
+    """Lets a normalizer begin with letter case, letter by letter, as sentence-transformers does.
+
+    A text is never lowered before it: its special tokens would be lost, a word could become one, and Python's own `lower`
+    writes the last sigma of a Greek word otherwise.
+    """
+    steps: Any = rust.normalizer
+    if not isinstance(steps, normalizers.Sequence):
+        steps = [] if steps is None else [steps]
+    parts = list(steps)
+    if not any(isinstance(part, normalizers.Lowercase) for part in parts):
+        rust.normalizer = normalizers.Sequence([normalizers.Lowercase(), *parts])
 
 
 def _side(config: Mapping[str, Any], rust: tokenizers.Tokenizer) -> Side:

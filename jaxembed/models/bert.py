@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import jax
 import jax.numpy as jnp
 from flax import nnx
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int
 
 from jaxembed.kernels_pallas import RelativeBias, Spans
 from jaxembed.layers import ACTIVATIONS, Heads, LayerNorm, Linear, Merge, distance_bias, stacked
@@ -23,7 +23,8 @@ from jaxembed.packing.packed import Packed
 class BertConfig(BackboneConfig):
     """The sizes of a BERT; 0 stands for a part that it does not have.
 
-    first_position: the row of the position table that a text's first token reads. tasks: ERNIE's task types, of which texts
+    first_position: the row of the position table that a text's first token reads; where it is not 0, the row before it is that
+    of the padding token, which is no position wherever it stands, as in fairseq. tasks: ERNIE's task types, of which texts
     have the first. embedding_width, projected: of the embeddings, and whether a projection leads from there to the width of
     the layers. layers: how many have weights of their own; repeats: how often each runs. buckets: of MPNet's bias by distance.
     """
@@ -61,7 +62,7 @@ class Embeddings(nnx.Module):
         self.first_position = config.first_position
 
     def __call__(self, packed: Packed) -> Float[Array, "t d"]:
-        x = self.words[...][packed.tokens] + self.positions[...][packed.positions() + self.first_position]
+        x = self.words[...][packed.tokens] + self.positions[...][self._rows(packed)]
         if self.types is not None:
             types = self.types[...]
             x += types[0] if packed.types is None else types[packed.types]
@@ -69,6 +70,13 @@ class Embeddings(nnx.Module):
             x += self.tasks[...][0]
         x = self.norm(x)
         return x if self.projection is None else self.projection(x)
+
+    def _rows(self, packed: Packed) -> Int[Array, " t"]:
+        """The row of the position table that each token reads."""
+        if not self.first_position:
+            return packed.positions()
+        padding = self.first_position - 1
+        return padding + packed.positions_without(padding)
 
 
 class Layer(nnx.Module):

@@ -82,6 +82,14 @@ class Packed:
         start = self.starts.at[text].get(mode="fill", fill_value=0)
         return jnp.where(text < self.starts.shape[0], token - start, 0)
 
+    def positions_without(self, padding: int) -> Int[Array, " t"]:
+        """Returns each token's position in its own text, from 1, counted over tokens other than `padding`; 0 for that one."""
+        text = self.text_of_token()
+        counts = ((text < self.starts.shape[0]) & (self.tokens != padding)).astype(jnp.int32)
+        through = jnp.cumsum(counts)
+        before = (through - counts).at[self.starts.at[text].get(mode="fill", fill_value=0)].get(mode="clip")
+        return (through - before) * counts
+
     def lengths_of_tokens(self) -> Int[Array, " t"]:
         """Returns for each token the length of the text it belongs to; 0 for padding."""
         return self.lengths.at[self.text_of_token()].get(mode="fill", fill_value=0)

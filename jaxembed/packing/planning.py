@@ -91,7 +91,7 @@ def plan(lengths: Sequence[int], table: Table) -> list[Row]:
     """Returns rows that hold every text exactly once, long texts first; the last row is as small as it can be.
 
     Args:
-        lengths: tokens of each text, at least 1.
+        lengths: tokens of each text; one of none lies where its neighbor begins.
         table: the rows of the device.
     """
     rows: list[Row] = []

@@ -391,7 +391,9 @@ class SentenceTransformer:
         """Yields what the engine gives for each text with its prompt, as the modules make it."""
         model = self.engine.model
         encoder = replace(model.encoder, max_length=self.max_seq_length)
-        encoded = encoder.texts(texts, model.options, tokenization=encoder.cut(self._side), prefix=prefix)
+        # The first token of a text that has none is a neighbor's, so there the empty text stays an error.
+        empty = "cls" not in model.recipe.modes
+        encoded = encoder.texts(texts, model.options, tokenization=encoder.cut(self._side), prefix=prefix, empty=empty)
         if not bar:
             with fields_as(_FIELDS):
                 yield from self.engine.run(encoded, task)

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import jax.numpy as jnp
 import numpy as np
 from hypothesis import given, settings
@@ -49,6 +51,13 @@ def test_spans_are_the_mask_that_a_loop_over_texts_draws(lengths, data, causal, 
         begin += length
     np.testing.assert_array_equal(dense(spans), expected)
     np.testing.assert_array_equal(row.positions(), positions)
+
+
+def test_positions_without_padding_count_other_tokens_of_the_same_text():
+    row = packed([3, 4], [1, 2], 16, 4)
+    tokens = np.array([0, 5, 1, 6, 0, 0, 1, 7, 7, 1, 0, 0, 0, 0, 0, 0], np.int32)
+    expected = [0, 1, 0, 2, 0, 0, 0, 1, 2, 0, 0, 0, 0, 0, 0, 0]
+    np.testing.assert_array_equal(replace(row, tokens=tokens).positions_without(1), expected)
 
 
 @settings(deadline=None, max_examples=40)
