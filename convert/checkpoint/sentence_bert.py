@@ -5,10 +5,10 @@ Everything else in it is held to the values that change no vector, those that se
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
-from jaxembed.convert.formats.json_files import mapping, read_json, whole_number
+from jaxembed.convert.formats.json_files import mapping, read_json, transformer_place, whole_number
 from jaxembed.errors import UnsupportedModelError
 
 # Old checkpoints name the file after the backbone.
@@ -53,7 +53,7 @@ _WITHOUT_EFFECT = {
 
 @dataclass(frozen=True)
 class TransformerFile:
-    """What the file says. name: the file's. config_changes: merged into `config.json`."""
+    """What the file says. name: the file's, within the checkpoint. config_changes: merged into `config.json`."""
 
     name: str
     max_length: int | None
@@ -62,12 +62,13 @@ class TransformerFile:
 
 
 def read_transformer_file(folder: Path) -> TransformerFile:
-    """Reads the file of a folder, which may have none.
+    """Reads the file of a checkpoint, which may have none.
 
     Raises `UnsupportedModelError` for a key that would change the vectors in a way that is not implemented, or might.
     """
-    name = next((name for name in LENGTH_FILES if read_json(folder / name)), LENGTH_FILES[0])
-    path = folder / name
+    place = PurePosixPath(transformer_place(folder))
+    name = next((name for name in LENGTH_FILES if read_json(folder / place / name)), LENGTH_FILES[0])
+    path = folder / place / name
     found = {_OLD_NAMES.get(key, key): value for key, value in (read_json(path) or {}).items()}
     changes = {key: value for key, value in mapping(found, "config_kwargs", path).items() if key not in _OF_TORCH}
     # The newer of the two ways to say it wins, as there.
@@ -81,7 +82,7 @@ def read_transformer_file(folder: Path) -> TransformerFile:
         neutral = _NEUTRAL.get(key, ())
         if neutral is not None and value not in neutral:
             raise UnsupportedModelError(f"{key} {value!r} of {path} is not supported: it would change the vectors.")
-    return TransformerFile(name, length, lowercase, changes)
+    return TransformerFile(str(place / name), length, lowercase, changes)
 
 
 def without_changes(content: Mapping[str, Any]) -> dict[str, Any]:

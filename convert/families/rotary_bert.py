@@ -94,7 +94,10 @@ def _nomic_rotary(config: Config, head_width: int) -> Rotary:
 
 
 def read_jina3(config: Config) -> RotaryBertConfig:
-    """Jina v3: a rotary XLM-RoBERTa; `text-matching` is the task that is applied, as vLLM does."""
+    """Jina v3: a rotary XLM-RoBERTa; `jina_task` says whose adapter is applied, `text-matching` by default, as in vLLM.
+
+    None is for no adapter, which is what the checkpoint's own code does where no task is given.
+    """
     native = config.get("model_type") == "jina_embeddings_v3" and "rotary_emb_base" not in config
     if native or "rope_parameters" in config:
         rotary = Rotary.from_config(config, _head_width(config), theta=20_000.0)
@@ -102,9 +105,11 @@ def read_jina3(config: Config) -> RotaryBertConfig:
         theta = float(config.get("rotary_emb_base", 10_000.0))
         rotary = Rotary.scaled({}, _head_width(config), theta, config["max_position_embeddings"])
     names = list(config.get("lora_adaptations") or [])
-    if names and "text-matching" not in names:
+    task = config.get("jina_task", "text-matching")
+    if names and task is not None and task not in names:
         raise UnsupportedModelError(
-            f"lora_adaptations lack 'text-matching', the task that is applied; there are {', '.join(names)}."
+            f"lora_adaptations lack {task!r}, the task that is applied; there are {', '.join(names)}, one of which may be "
+            "jina_task in hf_overrides."
         )
     return _read(
         config,
@@ -114,7 +119,7 @@ def read_jina3(config: Config) -> RotaryBertConfig:
         tasks=len(names),
         rank=config["lora_rank"] if names else 0,
         adapter_scale=config["lora_alpha"] / config["lora_rank"] if names else 1.0,
-        task=names.index("text-matching") if names else 0,
+        task=names.index(task) if names and task is not None else -1 if names else 0,
     )
 
 

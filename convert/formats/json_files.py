@@ -76,7 +76,18 @@ def read_modules(folder: Path) -> list[tuple[str, str]] | None:
         found = [(str(module["path"]), str(module["type"])) for module in listed]
     except (KeyError, TypeError):
         raise CheckpointError(f"{path} should list objects with 'path' and 'type'.") from None
-    return [(inside(place, path), type_) for place, type_ in found]
+    # "." and "0_Transformer/" are other words for the main folder and for one in it.
+    return [(str(PurePosixPath(inside(place, path))).removeprefix("."), type_) for place, type_ in found]
+
+
+def transformer_place(folder: Path) -> str:
+    """Returns the folder of a checkpoint that holds its `config.json`, backbone and tokenizer, "" for the main one.
+
+    Before sentence-transformers 2 that was a folder of its own, such as "0_Transformer" or "0_BERT". Static embeddings have no
+    config there.
+    """
+    place, type_ = next(iter(read_modules(folder) or ()), ("", ""))
+    return "" if type_.endswith(".StaticEmbedding") else place
 
 
 def inside(place: str, said_by: Path) -> str:

@@ -15,6 +15,19 @@ from jaxembed.errors import CheckpointError
 SINGLE = "model.safetensors"
 PICKLED = "pytorch_model.bin"
 _INDEX = ".index.json"
+# What other software makes of a checkpoint.
+_OTHER_FORMS = (
+    "*.onnx",
+    "*/*.onnx",
+    "*/openvino_model*.xml",
+    "*.xml",
+    "*.gguf",
+    "*.h5",
+    "*.msgpack",
+    "*.tflite",
+    "*.ckpt",
+    "*.pth",
+)
 
 
 class Checkpoint:
@@ -77,7 +90,17 @@ def _shards(folder: Path) -> tuple[str, dict[str, list[str] | None]]:
         index = single + _INDEX
         if is_there(folder / index):
             return index, _indexed(folder, index)
-    raise CheckpointError(f"{folder} has no weights: neither {SINGLE} nor {PICKLED} is there, whole or in shards.")
+    raise CheckpointError(
+        f"{folder} has no weights: neither {SINGLE} nor {PICKLED} is there, whole or in shards{_instead(folder)}."
+    )
+
+
+def _instead(folder: Path) -> str:
+    """Returns what an error says of weights in forms that are not read."""
+    found = sorted(str(path.relative_to(folder)) for pattern in _OTHER_FORMS for path in folder.glob(pattern))
+    if not found:
+        return ""
+    return f"; {found[0]} is, which is not read: use the checkpoint that it was made from"
 
 
 def _indexed(folder: Path, index: str) -> dict[str, list[str] | None]:

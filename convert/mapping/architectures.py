@@ -20,6 +20,13 @@ _HEAD_KEYS: dict[str, tuple[Any, ...] | None] = {
     "is_original_qwen3_reranker": (True,),
     "method": ("from_2_way_softmax", "no_post_processing"),
 }
+# Late interaction by Stanford's code and by vLLM's names for it: a linear layer above the model that model_type names.
+_LATE = frozenset(("HF_ColBERT", "ColBERTModernBertModel"))
+
+
+def late_interaction(config: Mapping[str, Any]) -> bool:
+    """Returns whether a config is that of a ColBERT, whose weights hold the layer that turns the states of tokens."""
+    return bool(_LATE & set(checked("architectures", config.get("architectures")) or ()))
 
 
 def supported() -> str:
@@ -54,7 +61,7 @@ def find(config: Mapping[str, Any]) -> Family:
 
 
 def _listed(config: Mapping[str, Any]) -> Family | None:
-    architectures = config.get("architectures") or []
+    architectures = [name for name in config.get("architectures") or [] if name not in _LATE]
     for family in FAMILIES:
         named = any(name in family.architectures for name in architectures)
         typed = not architectures and config.get("model_type") == family.model_type

@@ -23,6 +23,7 @@ class Family:
         when: what the config must look like, for names that several families share.
         bare: whether texts get no special tokens.
         instruction_end: the mark up to which a text is an instruction, which pooling leaves out.
+        own_module: the type of a sentence-transformers module that its checkpoints bring along in place of a Transformer.
         own_code: whether its checkpoints come with classes of their own, so that `model_type`, mostly that of what they were
             made from, says nothing.
         examples: public checkpoints.
@@ -39,6 +40,7 @@ class Family:
     when: Callable[[Mapping[str, Any]], bool] | None = None
     bare: bool = False
     instruction_end: str = ""
+    own_module: str = ""
     own_code: bool = False
     examples: str = ""
     reference: str = ""
@@ -140,6 +142,7 @@ FAMILIES = (
         ("XLMRobertaLoRA", "ColBERTJinaRobertaModel", *_tasks("JinaEmbeddingsV3")),
         "read_jina3",
         "JINA3",
+        own_module="custom_st.Transformer",
         examples="jina-embeddings-v3",
         reference="transformers `JinaEmbeddingsV3Model`, with the task's adapter merged into its weights",
     ),
@@ -150,6 +153,7 @@ FAMILIES = (
         "read_jina3",
         "JINA3",
         when=lambda config: config.get("position_embedding_type") == "rotary",
+        own_module="custom_st.Transformer",
         examples="jina-embeddings-v3 as its config.json names it, jina-colbert-v2",
         reference="transformers `JinaEmbeddingsV3Model`, with the task's adapter merged into its weights",
     ),
@@ -286,6 +290,7 @@ FAMILIES = (
         "jina5",
         architectures=("JinaEmbeddingsV5Model",),
         own_code=True,
+        own_module="custom_st.Transformer",
         examples="jina-embeddings-v5-text-small, jina-embeddings-v5-text-nano",
         reference="transformers `Qwen3Model` and `EuroBertModel`, with the task's adapter merged into their weights",
     ),

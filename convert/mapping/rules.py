@@ -124,15 +124,30 @@ class Table:
     whole_numbers: bool = False
 
     def layout(self, config: Any, tensors: Collection[str], parameters: Collection[str]) -> "tuple[Table, str]":
-        """Returns the table, this or one of `others`, and the prefix under which most rules find their tensor."""
+        """Returns the table, this or one of `others`, and the prefix under which most rules find their tensor.
+
+        A prefix is one of the table's, or what wrappers put before all names: "auto_model." of sentence-transformers, "module."
+        of torch's.
+        """
         found = [
             (sum(full(prefix, name) in tensors for name in names), -number, table, prefix)
             for number, table in enumerate((self, *self.others))
             for names in [{name for rule, name, _ in table.names(config, parameters)}]
-            for prefix in table.prefixes
+            for prefix in (*table.prefixes, *table.wrappers(tensors))
         ]
         _, _, table, prefix = max(found, key=lambda one: one[:2])
         return table, prefix
+
+    def ignores(self, name: str, prefix: str) -> bool:
+        """Returns whether a tensor is left out, by its name as it is or behind any part of the prefix of all names."""
+        parts = prefix.split(".")[:-1]
+        befores = ["".join(f"{part}." for part in parts[:count]) for count in range(len(parts) + 1)]
+        return any(re.fullmatch(one.name, name.removeprefix(before)) for one in self.ignored for before in befores)
+
+    def wrappers(self, tensors: Collection[str]) -> list[str]:
+        """Returns what stands before the name of the first rule in names of tensors, shortest first."""
+        first = f".{self.rules[0].source}"
+        return sorted((name.removesuffix(first) + "." for name in tensors if name.endswith(first)), key=len)
 
     def names(self, config: Any, parameters: Collection[str]) -> Iterator[tuple[Rule, str, int | None]]:
         """Yields for each rule whose target is in `parameters` each name it stands for, and the slice that the name fills."""
@@ -170,7 +185,7 @@ def plan(
     sizes = table.sizes(config)
     steps = [Step(full(prefix, name), rule, layer) for rule, name, layer in table.names(config, parameters)]
     taken = {step.name for step in steps}
-    unmapped = sorted(n for n in tensors if n not in taken and not any(re.fullmatch(x.name, n) for x in table.ignored))
+    unmapped = sorted(n for n in tensors if n not in taken and not table.ignores(n, prefix))
     missing = sorted(taken - set(tensors))
     unfilled = sorted(set(parameters) - {step.rule.target for step in steps})
     expected = {step.name: step.rule.expected(sizes) for step in steps}

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from jaxembed.convert.checkpoint.loading import Description, Overrides, describe, misfit_of_words
-from jaxembed.convert.formats.json_files import read_json
+from jaxembed.convert.formats.json_files import read_json, transformer_place
 from jaxembed.convert.orbax import manifest, store
 from jaxembed.convert.orbax.manifest import ARRAYS, Manifest, StoredArray, read_manifest
 from jaxembed.convert.orbax.writing import Outline, Writer
@@ -76,7 +76,8 @@ def convert(
     read = [*(found.folder / name for name in small), *opened.files]
     with new_folder(out) as folder, _digesting(found.folder, read) as digests:
         copy_files(small, found.folder, folder)
-        (folder / "config.json").write_text(json.dumps(found.config_json, indent=2) + "\n", encoding="utf-8")
+        config = Path(transformer_place(found.folder)) / "config.json"
+        (folder / config).write_text(json.dumps(found.config_json, indent=2) + "\n", encoding="utf-8")
         check_same(found, folder)
         arrays, exact = _write_arrays(folder / ARRAYS, found, model, opened.parameters, dtype, progress)
         made = Manifest(
@@ -86,7 +87,7 @@ def convert(
             layout=opened.layout,
             dtype=dtype,
             versions=manifest.versions(),
-            config=read_json(found.folder / "config.json"),
+            config=read_json(found.folder / config),
             arrays=arrays,
             fingerprint=manifest.fingerprint(arrays),
             vectors=manifest.encoded(TEXTS, exact),

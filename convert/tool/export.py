@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import numpy as np
 
 from jaxembed.convert.checkpoint.loading import Description, Overrides, describe
 from jaxembed.convert.families.static import undescribed
-from jaxembed.convert.formats.json_files import inside
+from jaxembed.convert.formats.json_files import inside, transformer_place
 from jaxembed.convert.formats.reader import SINGLE
 from jaxembed.convert.formats.safetensors_files import NAMES
 from jaxembed.convert.formats.tensors import as_bytes
@@ -70,7 +71,7 @@ def export(
     count = 0
     with new_folder(out) as folder, progress(total) as tick:
         copy_files(small_files(found.folder), found.folder, folder)
-        _write_config(found, manifest, folder / "config.json")
+        _write_config(found, manifest, folder / transformer_place(found.folder) / "config.json")
         for place, tensors in _folders(found, listed, layouts(found.family)[opened.layout]):
             # The folders beside this one are not ours to write.
             own = folder / inside(place, found.folder / "modules.json")
@@ -130,12 +131,18 @@ def _folders(
 ) -> Iterator[tuple[str, Iterator[tuple[str, np.ndarray]]]]:
     """Yields each folder that holds tensors, and them."""
     backbone = _Backbone({path.removeprefix("backbone."): one for path, one in listed.items() if one.in_backbone})
-    yield found.config.subfolder, rules.export(table, found.config, backbone)
+    places = {found.config.subfolder: [rules.export(table, found.config, backbone)]}
     for number, head in enumerate(found.recipe.heads):
         if isinstance(head, DenseHead | LayerNormHead):
             names = DENSE if isinstance(head, DenseHead) else NORM
             own = [(name, listed.get(f"heads.{number}.{target}"), turned) for name, (target, _, turned) in names.items()]
-            yield head.folder, ((name, _plain(one, 0).T if turned else _plain(one, 0)) for name, one, turned in own if one)
+            places.setdefault(head.folder, []).append(_tensors(own))
+    yield from ((place, chain.from_iterable(parts)) for place, parts in places.items())
+
+
+def _tensors(own: Sequence[tuple[str, Parameter | None, bool]]) -> Iterator[tuple[str, np.ndarray]]:
+    """Yields the tensors of a head. own: the name of each, the parameter that it was, and whether it was turned."""
+    return ((name, _plain(one, 0).T if turned else _plain(one, 0)) for name, one, turned in own if one)
 
 
 class _Backbone(Mapping[str, Any]):

@@ -18,6 +18,7 @@ _READ = (
     "tokenizer_config.json",
     "special_tokens_map.json",
     "chat_template.jinja",
+    "artifact.metadata",
 )
 # Vocabularies that transformers makes a tokenizer of where there is no tokenizer.json, and other software in any case.
 _VOCABULARIES = ("added_tokens.json", "vocab.json", "vocab.txt", "merges.txt", "*.model")
@@ -55,7 +56,7 @@ def copy_files(names: Sequence[str], source: Path, target: Path) -> None:
 
 
 def _content(folder: Path, name: str) -> bytes:
-    if name in LENGTH_FILES:
+    if PurePosixPath(name).name in LENGTH_FILES:
         return (json.dumps(without_changes(read_json(folder / name) or {}), indent=2) + "\n").encode()
     return (folder / name).read_bytes()
 

@@ -6,7 +6,7 @@ import subprocess
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import jax
@@ -16,6 +16,7 @@ from jaxtyping import Array
 
 from jaxembed.convert.checkpoint.loading import describe, read_config
 from jaxembed.convert.families import static
+from jaxembed.convert.formats.json_files import transformer_place
 from jaxembed.convert.orbax.manifest import Manifest, read_manifest
 from jaxembed.convert.tool import reference as reference_script
 from jaxembed.convert.tool.parity import MORE_TEXTS, figures
@@ -147,12 +148,21 @@ def _as_configured(engine: Engine, folder: Path, scratch: Path) -> Path:
     config = engine.model.config_json
     if static.KEY in config or config == read_config(folder, None):
         return folder.absolute()
-    scratch.mkdir()
-    for path in folder.iterdir():
-        (scratch / path.name).symlink_to(path.absolute())
-    (scratch / "config.json").unlink()
-    (scratch / "config.json").write_text(json.dumps(config), encoding="utf-8")
+    place = PurePosixPath(transformer_place(folder))
+    _link(folder, scratch, place.parts)
+    (scratch / place / "config.json").unlink()
+    (scratch / place / "config.json").write_text(json.dumps(config), encoding="utf-8")
     return scratch
+
+
+def _link(folder: Path, made: Path, inner: Sequence[str]) -> None:
+    """Makes a folder of links to what another holds. inner: the folders in it, one in the other, that are made as it is."""
+    made.mkdir()
+    for path in folder.iterdir():
+        if path.name in inner[:1]:
+            _link(path, made / path.name, inner[1:])
+        else:
+            (made / path.name).symlink_to(path.absolute())
 
 
 def _ask(python: Path, asked: Mapping[str, Any], folder: Path, scratch: Path) -> tuple[dict[str, np.ndarray], str]:

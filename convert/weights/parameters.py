@@ -157,9 +157,11 @@ def open_parameters(model: Declared, folder: Path) -> Opened:
     files = list(checkpoint.files)
     for number, head in enumerate(model.heads):
         if isinstance(head, DenseHead | LayerNormHead):
-            own = Checkpoint(folder / head.folder)
-            found += _head(f"heads.{number}", own, DENSE if isinstance(head, DenseHead) else NORM, declared)
-            files += own.files
+            shared = head.folder == config.subfolder
+            own = checkpoint if shared else Checkpoint(folder / head.folder)
+            names = DENSE if isinstance(head, DenseHead) else NORM
+            found += _head(f"heads.{number}", own, names, declared, shared=shared)
+            files += () if shared else own.files
     return Opened(found, tuple(files), layout, left_out)
 
 
@@ -169,7 +171,9 @@ def _backbone(
     family, config = model.family, model.config
     targets = {path.removeprefix("backbone."): shape for path, shape in declared.items() if path.startswith("backbone.")}
     table, *_ = layouts(family)
-    tensors = {name: checkpoint.shape(name) for name in checkpoint}
+    # A head may lie among the tensors of the backbone, as that of a ColBERT does.
+    others = {name for head in model.heads if isinstance(head, DenseHead) and head.folder == config.subfolder for name in DENSE}
+    tensors = {name: checkpoint.shape(name) for name in checkpoint if name not in others}
     steps = rules.plan(table, config, tensors, list(targets), str(checkpoint.folder))
     _check_types(checkpoint, [step.name for step in steps], whole=table.whole_numbers)
     taken, _ = table.layout(config, tensors, targets)
@@ -222,13 +226,15 @@ def _head(
     checkpoint: Checkpoint,
     names: _Names,
     declared: dict[str, tuple[int, ...]],
+    *,
+    shared: bool,
 ) -> list[Parameter]:
-    """The parameters of one sentence-transformers module."""
+    """The parameters of one sentence-transformers module. shared: other tensors may lie beside them."""
     folder = checkpoint.folder
     unknown = sorted(set(checkpoint) - set(names))
-    if unknown:
+    if unknown and not shared:
         raise CheckpointError(f"{folder} holds tensors that no rule knows: {', '.join(unknown)}.")
-    _check_types(checkpoint, list(checkpoint))
+    _check_types(checkpoint, sorted(set(checkpoint) & set(names)))
     found = []
     for name, (target, axes, transposed) in names.items():
         path = f"{prefix}.{target}"

@@ -10,6 +10,7 @@ from flax import nnx
 from jaxtyping import Array
 
 from jaxembed.errors import BackendError
+from jaxembed.heads.tokens import TOKEN_EMBED
 from jaxembed.heads.vectors import EMBED
 from jaxembed.kernels_pallas import OPERATIONS, AttentionShape, Choice, Choices, PoolShape, Target, choose
 from jaxembed.kernels_pallas.attention import attention_shape
@@ -80,7 +81,12 @@ def _survey(graph: nnx.GraphDef, state: Any, shape: RowShape) -> list[AttentionS
     """Traces the model once over a row of abstract arrays and returns what it asks, each shape once."""
     references = (Choice(OPERATIONS[name].reference, (1, 1), "nothing is computed") for name in ("attention", "pool"))
     survey = Survey(shape.cell, Choices(*references))
-    jax.eval_shape(lambda state, packed: EMBED.output(nnx.merge(graph, state), packed, survey), state, Packed.abstract(shape))
+
+    def ask(state: Any, packed: Packed) -> Any:
+        embedder = nnx.merge(graph, state)
+        return (EMBED if embedder.modes else TOKEN_EMBED).output(embedder, packed, survey)
+
+    jax.eval_shape(ask, state, Packed.abstract(shape))
     return list(dict.fromkeys(survey.seen))
 
 

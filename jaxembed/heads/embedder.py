@@ -10,6 +10,7 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float
 
+from jaxembed.errors import UnsupportedModelError
 from jaxembed.heads.recipe import DenseHead, Head, LayerNormHead
 from jaxembed.kernels_pallas.pool.parts import ACTIVATIONS as FUSED_ACTIVATIONS
 from jaxembed.kernels_pallas.pool.parts import Dense as FusedDense
@@ -58,7 +59,12 @@ class Embedder(nnx.Module):
         self.include_prompt = include_prompt
 
     def pooled(self, packed: Packed, states: Float[Array, "t d"], run: Run) -> Float[Array, "s e"]:
-        """Returns one vector for each text."""
+        """Returns one vector for each text. Raises `UnsupportedModelError` if the checkpoint makes vectors of tokens only."""
+        if not self.modes:
+            raise UnsupportedModelError(
+                "this checkpoint makes a vector of each token, for late interaction, and none of a text; ask for the task "
+                "token_embed: LLM.encode(texts, pooling_task='token_embed'), or POST /pooling."
+            )
         asked = packed.options
         skip = jnp.zeros_like(asked.skip) if self.include_prompt else asked.skip
         fused, rest = self._fused()

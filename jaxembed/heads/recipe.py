@@ -40,7 +40,7 @@ class Recipe:
     """How vectors are made.
 
     Attributes:
-        modes: pooling modes, concatenated.
+        modes: pooling modes, concatenated; none where the files make a vector of each token and none of a text.
         include_prompt: whether prompt tokens are pooled.
         heads: modules between pooling and the end.
         normalize: whether the files end in a Normalize module; None if there are no such files.
@@ -74,7 +74,7 @@ class Recipe:
     def width(self, hidden_width: int) -> int:
         """Returns the output dimensions for a backbone of `hidden_width`."""
         dense = [head.outputs for head in self.heads if isinstance(head, DenseHead)]
-        return dense[-1] if dense else hidden_width * len(self.modes)
+        return dense[-1] if dense else hidden_width * max(1, len(self.modes))
 
     def with_pooling(self, mode: str) -> "Recipe":
         """Returns this recipe with another pooling mode, as a caller asks for whose checkpoint's files are wrong."""

@@ -29,7 +29,7 @@ class RotaryBertConfig(BackboneConfig):
     rotary: None for ALiBi. qk_norm: layer norms over all heads of q and k, and a further one behind attention that adds the
     layer's input once more (jina v2 for code). experts: of the MLP in every second layer, 0 for
     none; chosen: how many of them each token goes through. tasks, rank, adapter_scale: of jina's adapters; task: the one that
-    is applied.
+    is applied, -1 for none.
     """
 
     types: int

@@ -9,13 +9,13 @@ import logging
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
 
 from jaxembed.convert.checkpoint.sentence_bert import CONFIG_CHANGES, read_transformer_file
-from jaxembed.convert.formats.json_files import read_json
+from jaxembed.convert.formats.json_files import read_json, transformer_place
 from jaxembed.errors import InputError, InputTypeError, fields_as
 from jaxembed.heads.recipe import NormalizeHead
 from jaxembed.heads.task import Task, together
@@ -250,6 +250,7 @@ class SentenceTransformer:
             raise InputError(
                 f"SentenceTransformer.encode() has no argument {unknown[0]!r} that this model uses.", field=unknown[0]
             )
+        self._check_task(options.get("task"))
         if batch_size <= 0:
             raise InputError(f"batch_size must be a positive integer, got {batch_size}.", field="batch_size")
         if precision is not None and precision not in PRECISIONS:
@@ -363,16 +364,16 @@ class SentenceTransformer:
         changes: dict[str, Mapping[str, Any]] = {}
         if self._settings() != self._loaded:
             changes[SETTINGS] = self._settings()
-        named = read_transformer_file(model.folder).name
+        place, named = PurePosixPath(transformer_place(model.folder)), read_transformer_file(model.folder).name
         lengths: dict[str, Any] = {} if self._max_seq_length == self._files_length else {"max_seq_length": self._max_seq_length}
         if self._config_kwargs:
-            changes["config.json"] = dict(model.config_json)
+            changes[str(place / "config.json")] = dict(model.config_json)
             # Its changes are in the config already; made again they would undo those of the caller.
             lengths |= dict.fromkeys(CONFIG_CHANGES & (read_json(model.folder / named) or {}).keys())
         if lengths:
             changes[named] = lengths
         if self._side != model.tokenizer.side:
-            changes["tokenizer_config.json"] = {"truncation_side": self._side}
+            changes[str(place / "tokenizer_config.json")] = {"truncation_side": self._side}
         return changes
 
     def start_multi_process_pool(self, target_devices: Sequence[Any] | None = None) -> dict[str, Any]:
@@ -422,6 +423,17 @@ class SentenceTransformer:
             return ""
         self._check_prompt_name(name, "default_prompt_name" if prompt_name is None else "prompt_name")
         return self.prompts[name]
+
+    def _check_task(self, task: Any) -> None:
+        """Raises `InputError` for the task of an adapter (jina v3, v5), which is chosen when a model is loaded."""
+        config = self.engine.model.config_json
+        tasks = config.get("lora_adaptations") or config.get("task_names")
+        if tasks and task not in (None, "query", "document", config.get("jina_task", "")):
+            raise InputError(
+                f"task {task!r} cannot be chosen in a call; give config_kwargs={{'jina_task': ...}} at loading, which may be "
+                f"one of {', '.join(tasks)}, or None for no adapter.",
+                field="task",
+            )
 
     def _check_prompt_name(self, name: str, field: str) -> None:
         if name not in self.prompts:
