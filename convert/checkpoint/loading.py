@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields, replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,9 @@ _log = logging.getLogger(__name__)
 # Tables are padded to whole tiles and keep rows in reserve, hundreds of many thousands; none has twice the rows of its words.
 _COVERED = 0.5
 _DTYPES = {"float32": jnp.float32, "float": jnp.float32, "bfloat16": jnp.bfloat16}
+_HALF = ("float16", "half")
+# What float16 is computed in where the hardware has no products of it.
+_INSTEAD_OF_HALF = {"cpu": jnp.float32, "tpu": jnp.bfloat16}
 
 Overrides = Mapping[str, Any] | Callable[[Any], Any]
 
@@ -81,7 +85,7 @@ def load(
         name: a folder, a hub name, or None.
         per_layer: give each layer arrays of its own, for a CPU.
         revision, token, cache_dir, local_files_only: as those of `find_model`.
-        dtype: "float32", "bfloat16", or "auto", which is float32 on a CPU and bfloat16 on accelerators.
+        dtype: as in `resolve_dtype`.
         max_model_len: lowers or raises the longest text, up to what the positions allow.
         hf_overrides: merged into `config.json`, or a function from it to a new one.
         pooling_mode: replaces what the files say.
@@ -230,13 +234,29 @@ def _merged(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, An
 
 
 def resolve_dtype(dtype: Any) -> Any:
-    """Returns the type of weights and activations that "auto", a name or a dtype means."""
+    """Returns the type of weights and activations that "auto", a name or a dtype means.
+
+    "auto" is float32 on a CPU and bfloat16 on accelerators. "float16" or "half" is that on a GPU, float32 on a CPU and bfloat16
+    on a TPU, which is said once. Raises `UnsupportedModelError` for any other than those, "float32" and "bfloat16".
+    """
+    platform = jax.default_backend()
     if dtype in (None, "auto"):
-        return jnp.float32 if jax.default_backend() == "cpu" else jnp.bfloat16
+        return jnp.float32 if platform == "cpu" else jnp.bfloat16
     name = dtype if isinstance(dtype, str) else jnp.dtype(dtype).name
+    if name in _HALF:
+        instead = _INSTEAD_OF_HALF.get(platform)
+        if instead is not None:
+            _say_instead_of_half(platform, jnp.dtype(instead).name)
+        return jnp.float16 if instead is None else instead
     if name not in _DTYPES:
-        raise UnsupportedModelError(f"dtype {name!r} is not supported; supported are auto, float32 and bfloat16.")
+        raise UnsupportedModelError(f"dtype {name!r} is not supported; supported are auto, float32, bfloat16 and float16.")
     return _DTYPES[name]
+
+
+@cache
+def _say_instead_of_half(platform: str, name: str) -> None:
+    """Says it the first time."""
+    _log.warning("float16 is asked for; on a %s the model is computed in %s.", platform, name)
 
 
 def _is_int8(quantization: str | None) -> bool:

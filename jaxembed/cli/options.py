@@ -32,7 +32,7 @@ def add_checkpoint_arguments(parser: argparse.ArgumentParser) -> None:
 
 def add_running_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds what says how texts are run."""
-    parser.add_argument("--dtype", default="auto", help="auto, float32 or bfloat16 (default: auto)")
+    parser.add_argument("--dtype", default="auto", help="auto, float32, bfloat16, or float16 (half) (default: auto)")
     parser.add_argument("--pooling-type", choices=["CLS", "LAST", "MEAN"], help="instead of what the checkpoint's files say")
     parser.add_argument("--truncate", action="store_true", help="cut texts that are too long; without it they are an error")
 

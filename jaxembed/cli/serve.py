@@ -37,7 +37,7 @@ MODEL = [
     Flag("tokenizer", "a folder or hub name for the tokenizer"),
     Flag("revision", "branch, tag or commit of a hub model"),
     Flag("trust-remote-code", "accepted and never needed: no code of a checkpoint is executed", bool, False),
-    Flag("dtype", "auto, float32 or bfloat16", default="auto"),
+    Flag("dtype", "auto, float32, bfloat16, or float16 (half)", default="auto"),
     Flag("max-model-len", "tokens of the longest text", positive, metavar="N"),
     Flag("download-dir", "where hub models are kept", metavar="FOLDER"),
     Flag("hf-token", "for gated models; HF_TOKEN is read too", metavar="TOKEN"),

@@ -28,7 +28,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=program,
         help="one that has sentence-transformers (default: what `make parity` set up beside jaxembed's source, else this one)",
     )
-    parser.add_argument("--dtype", default="float32", help="what to run the model in: float32 or bfloat16 (default: float32)")
+    parser.add_argument(
+        "--dtype", default="float32", help="what to run the model in: float32, bfloat16 or float16 (default: float32)"
+    )
 
 
 def run(arguments: argparse.Namespace) -> None:

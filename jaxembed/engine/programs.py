@@ -30,8 +30,8 @@ class Programs:
     def __init__(self, graph: nnx.GraphDef, state: Any, backends: Callable[[RowShape], Choices]) -> None:
         leaves, self._tree = jax.tree.flatten(state)
         self._graph, self._leaves, self._backends = graph, tuple(leaves), backends
-        # bfloat16 products are exact in the hardware's float32 sums; float32 products must not be rounded to bfloat16 first.
-        self._exact = all(leaf.dtype != jnp.bfloat16 for leaf in leaves)
+        # Products of 16 bits are exact in the hardware's float32 sums; float32 products must not be rounded to bfloat16 first.
+        self._exact = all(leaf.dtype not in (jnp.bfloat16, jnp.float16) for leaf in leaves)
         self._futures: dict[tuple[Task, RowShape], Future[Any]] = {}
         self._lock = threading.Lock()
         self._compiler = ThreadPoolExecutor(1, thread_name_prefix="jaxembed-compile")

@@ -66,7 +66,7 @@ class LLM:
         convert: "auto", "none" or "embed", which takes the bare model of a classifier, a reranker or a reward model.
         tokenizer: another folder or hub name for the tokenizer.
         trust_remote_code: accepted and never needed, for no code of a checkpoint is executed.
-        dtype: "auto" (float32 on a CPU, bfloat16 on accelerators), "float32" or "bfloat16".
+        dtype: "auto" (float32 on a CPU, bfloat16 on accelerators), "float32", "bfloat16", or "float16" ("half").
         max_model_len: tokens of the longest text, up to what the positions allow.
         revision: branch, tag or commit of a hub model.
         hf_token: opens gated models.

@@ -379,9 +379,9 @@ def test_lengths_follow_the_files_and_may_be_raised_only_to_what_positions_allow
 
 def test_unknown_dtypes_are_refused(checkpoint):
     with pytest.raises(
-        UnsupportedModelError, match="dtype 'float16' is not supported; supported are auto, float32 and bfloat16"
+        UnsupportedModelError, match="dtype 'float64' is not supported; supported are auto, float32, bfloat16 and float16"
     ):
-        load(str(checkpoint("backbone-bert")), per_layer=True, dtype="float16")
+        load(str(checkpoint("backbone-bert")), per_layer=True, dtype="float64")
 
 
 def test_stacked_and_separate_layers_hold_the_same_numbers(checkpoint):
