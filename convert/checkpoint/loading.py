@@ -25,6 +25,7 @@ from jaxembed.convert.weights.parameters import Declared, declare
 from jaxembed.engine.model import About, Model
 from jaxembed.errors import CheckpointError, InputError, UnsupportedModelError
 from jaxembed.heads.recipe import Recipe
+from jaxembed.inputs.conversation import Conversation
 from jaxembed.inputs.encoder import Encoder
 from jaxembed.inputs.tokenizer import Tokenizer
 from jaxembed.models.backbone import BackboneConfig
@@ -171,7 +172,9 @@ def describe(
     if strange is not None:
         _log.warning("%s: %s.", name or DEFAULT, strange)
     max_length = _max_length(recipe, words, config, max_model_len)
-    encoder = Encoder(words, config.vocabulary, max_length, recipe.include_prompt, recipe.instruction_end)
+    encoder = Encoder(
+        words, config.vocabulary, max_length, recipe.include_prompt, recipe.instruction_end, _conversation(words, recipe)
+    )
     return Description(
         name=name or DEFAULT,
         folder=folder,
@@ -181,6 +184,15 @@ def describe(
         recipe=recipe,
         encoder=encoder,
     )
+
+
+def _conversation(words: Tokenizer, recipe: Recipe) -> Conversation | None:
+    if recipe.message_format is None:
+        return None
+    found = Conversation.read(words, recipe.message_format, recipe.template_arguments)
+    if found is None and "texts" in recipe.facts:
+        raise CheckpointError(f"{recipe.facts['texts'][1]} says that texts are messages, and there is no chat template.")
+    return found
 
 
 def misfit_of_words(words: Tokenizer, config: BackboneConfig) -> str | None:

@@ -50,7 +50,9 @@ def read_recipe(
         reading.fact("instruction", f"left out up to {instruction_end!r}", "the default of this family")
         recipe = replace(recipe, include_prompt=False, instruction_end=instruction_end)
     recipe = _prompts(reading, recipe, config)
-    recipe = _lengths(reading, recipe)
+    recipe = _transformer_file(reading, recipe)
+    if modules is None and config.get("model_type") != "model2vec":
+        recipe = replace(recipe, message_format="auto")
     return replace(recipe, matryoshka=_matryoshka(reading, config, recipe.truncate_dim), facts=reading.facts)
 
 
@@ -117,11 +119,19 @@ def _prompts(reading: Reading, recipe: Recipe, config: Mapping[str, Any]) -> Rec
     )
 
 
-def _lengths(reading: Reading, recipe: Recipe) -> Recipe:
+def _transformer_file(reading: Reading, recipe: Recipe) -> Recipe:
     found = read_transformer_file(reading.folder)
     if found.max_length is not None:
         reading.fact("longest text", f"{found.max_length} tokens", found.name)
-    return replace(recipe, max_length=found.max_length, lowercase=found.lowercase)
+    if found.message_format is not None:
+        reading.fact("texts", "messages for the chat template, in SentenceTransformer", found.name)
+    return replace(
+        recipe,
+        max_length=found.max_length,
+        lowercase=found.lowercase,
+        message_format=found.message_format,
+        template_arguments=found.template_arguments,
+    )
 
 
 def _matryoshka(reading: Reading, config: Mapping[str, Any], truncate_dim: int | None) -> tuple[int, ...] | None:

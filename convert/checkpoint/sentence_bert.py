@@ -6,10 +6,11 @@ Everything else in it is held to the values that change no vector, those that se
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, cast
 
 from jaxembed.convert.formats.json_files import mapping, read_json, transformer_place, whole_number
 from jaxembed.errors import UnsupportedModelError
+from jaxembed.inputs.conversation import MessageFormat
 
 # Old checkpoints name the file after the backbone.
 LENGTH_FILES = tuple(
@@ -17,11 +18,24 @@ LENGTH_FILES = tuple(
 )
 # What it changes in `config.json`, by either name.
 CONFIG_CHANGES = {"config_kwargs", "config_args"}
+# How a modality is said to be one of texts, whose states are pooled.
+_STATES = {"method": "forward", "method_output_name": "last_hidden_state"}
+# Arguments of a chat template that would not be the template's.
+_NO_ARGUMENTS = {
+    "padding",
+    "truncation",
+    "max_length",
+    "return_tensors",
+    "chat_template",
+    "messages",
+    "tokenize",
+    "return_dict",
+}
 # Keys with the values that ask for nothing, None for any. Version 6 writes the first three into every checkpoint that it saves.
 _NEUTRAL: dict[str, tuple[Any, ...] | None] = {
     "transformer_task": (None, "feature-extraction"),
     "module_output_name": (None, "token_embeddings"),
-    "modality_config.text": ({"method": "forward", "method_output_name": "last_hidden_state"},),
+    "modality_config.text": (_STATES,),
     "unpad_inputs": None,
     "cache_dir": None,
     "query_length": (None,),
@@ -53,12 +67,18 @@ _WITHOUT_EFFECT = {
 
 @dataclass(frozen=True)
 class TransformerFile:
-    """What the file says. name: the file's, within the checkpoint. config_changes: merged into `config.json`."""
+    """What the file says.
+
+    name: the file's, within the checkpoint. config_changes: merged into `config.json`. message_format: of texts as messages,
+    None where they are none. template_arguments: for the chat template.
+    """
 
     name: str
     max_length: int | None
     lowercase: bool
     config_changes: Mapping[str, Any]
+    message_format: MessageFormat | None
+    template_arguments: Mapping[str, Any]
 
 
 def read_transformer_file(folder: Path) -> TransformerFile:
@@ -82,7 +102,23 @@ def read_transformer_file(folder: Path) -> TransformerFile:
         neutral = _NEUTRAL.get(key, ())
         if neutral is not None and value not in neutral:
             raise UnsupportedModelError(f"{key} {value!r} of {path} is not supported: it would change the vectors.")
-    return TransformerFile(str(place / name), length, lowercase, changes)
+    format_ = _message_format(found, path)
+    arguments = mapping(mapping(found, "processing_kwargs", path), "chat_template", path) if format_ else {}
+    taken = sorted(_NO_ARGUMENTS & set(arguments))
+    if taken:
+        raise UnsupportedModelError(f"processing_kwargs.chat_template.{taken[0]} of {path} is not supported.")
+    return TransformerFile(str(place / name), length, lowercase, changes, format_, arguments)
+
+
+def _message_format(found: Mapping[str, Any], path: Path) -> MessageFormat | None:
+    """Returns how texts are written as messages, None where the file does not list messages among the modalities."""
+    said = mapping(mapping(found, "modality_config", path), "message", path)
+    if not said:
+        return None
+    format_, rest = said.get("format", "auto"), {key: value for key, value in said.items() if key != "format"}
+    if format_ not in ("auto", "flat", "structured") or rest != _STATES:
+        raise UnsupportedModelError(f"modality_config.message {dict(said)!r} of {path} is not supported.")
+    return cast(MessageFormat, format_)
 
 
 def without_changes(content: Mapping[str, Any]) -> dict[str, Any]:
@@ -98,7 +134,7 @@ def _asked(found: Mapping[str, Any], path: Path) -> dict[str, Any]:
         asked |= {f"{group}.{key}": value for key, value in given.items() if value is not None}
         asked.pop(group, None)
     if "modality_config" in asked:
-        # Images and chats are nothing to a text.
+        # Images are nothing to a text.
         asked["modality_config.text"] = mapping(asked, "modality_config", path).get("text")
         del asked["modality_config"]
     processing = mapping(asked, "processing_kwargs", path)

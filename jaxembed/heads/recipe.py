@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from typing import Any, Literal
 
 # The pooling modes of sentence-transformers, in the order in which old configs concatenate them.
 MODES = ("cls", "max", "mean", "mean_sqrt_len_tokens", "weightedmean", "lasttoken")
@@ -52,6 +53,8 @@ class Recipe:
         matryoshka: allowed dimensions, empty for any; None if the model is not trained for it.
         task_instructions: instructions by the name of a task.
         instruction_end: the mark up to which a text is an instruction that is not pooled.
+        message_format: how sentence-transformers writes a text as a message for the chat template; None where it does not.
+        template_arguments: further names for that template.
         truncate_dim: the dimensions that `SentenceTransformer.encode` keeps by default, None for all.
         facts: for each thing that was found, its value and its file.
     """
@@ -68,6 +71,8 @@ class Recipe:
     matryoshka: tuple[int, ...] | None = None
     task_instructions: Mapping[str, str] = field(default_factory=dict)
     instruction_end: str = ""
+    message_format: Literal["auto", "flat", "structured"] | None = None
+    template_arguments: Mapping[str, Any] = field(default_factory=dict)
     truncate_dim: int | None = None
     facts: Mapping[str, tuple[str, str]] = field(default_factory=dict)
 

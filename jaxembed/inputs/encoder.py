@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from jaxembed.errors import InputError
+from jaxembed.inputs.conversation import Conversation
 from jaxembed.inputs.prompts import Prompt, Tokenization
 from jaxembed.inputs.tokenizer import Side, Tokenizer
 from jaxembed.packing.text import Options, Text
@@ -29,6 +30,7 @@ class Encoder:
         max_length: tokens of the longest text.
         include_prompt: whether pooling takes in the prompts before texts.
         instruction_end: where prompts are left out, the mark up to which a text is an instruction; "" for none.
+        conversation: how a text becomes a message, where sentence-transformers makes one of it; else None.
     """
 
     tokenizer: Tokenizer
@@ -36,6 +38,7 @@ class Encoder:
     max_length: int
     include_prompt: bool = True
     instruction_end: str = ""
+    conversation: Conversation | None = None
 
     def tokenization(self, options: Mapping[str, Any] | None = None) -> Tokenization:
         """Reads vLLM's `tokenization_kwargs` for this model; without them nothing is cut. Raises `InputError`."""
@@ -54,6 +57,7 @@ class Encoder:
         prefix: str = "",
         bounded: bool = False,
         empty: bool = False,
+        messages: bool = False,
     ) -> Iterator[Text]:
         """Yields the prompts as texts that the model can take, tokenized some thousand at a time.
 
@@ -64,14 +68,19 @@ class Encoder:
             prefix: put before every prompt that is a text; a model whose pooling leaves prompts out does so.
             bounded: see `ids`.
             empty: whether a text without any token is one; pooling gives zeros for it.
+            messages: whether texts are messages where the files ask for that, with the prefix as the system's.
 
         Raises:
             InputError: a prompt is empty, too long, or has an id that the model does not know.
         """
         each = repeat(options) if isinstance(options, Options) else iter(options)
-        for chunk, encoded in self.ids(prompts, tokenization, prefix=prefix, bounded=bounded):
+        messages = messages and self.conversation is not None
+        each_chunk = self._messages(prompts, tokenization, prefix) if messages else None
+        for chunk, encoded in each_chunk or self.ids(prompts, tokenization, prefix=prefix, bounded=bounded):
             self.check(encoded, empty=empty)
-            skips = [0] * len(chunk) if self.include_prompt else self._skips(chunk, prefix, tokenization)
+            # Of a message sentence-transformers cannot tell what is prompt, and pools all of it.
+            whole = self.include_prompt or messages
+            skips = [0] * len(chunk) if whole else self._skips(chunk, prefix, tokenization)
             for ids, skip in zip(encoded, skips, strict=True):
                 own = next(each)
                 yield Text(ids, replace(own, skip=min(skip, len(ids))) if skip else own)
@@ -87,6 +96,17 @@ class Encoder:
         for chunk in _chunks(prompts):
             whole = [self._whole(one, prefix, tokenization, bounded) for one in chunk] if prefix or bounded else chunk
             yield whole, tokenization.encode(self.tokenizer, whole)
+
+    def _messages(
+        self, prompts: Sequence[Prompt], tokenization: Tokenization, prefix: str
+    ) -> Iterator[tuple[list[Prompt], list[np.ndarray]]]:
+        """Yields what `ids` yields for texts that are messages; ids stay what they are."""
+        assert self.conversation is not None, "asked by `texts`"
+        for chunk in _chunks(prompts):
+            texts = [one for one in chunk if isinstance(one, str)]
+            cut, side = tokenization.cut, tokenization.side
+            encoded = iter(self.conversation.encode(self.tokenizer, texts, prefix, cut=cut, side=side))
+            yield chunk, [next(encoded) if isinstance(one, str) else one for one in chunk]
 
     def check(self, texts: Sequence[np.ndarray], *, empty: bool = False) -> None:
         """Raises `InputError` for the first ids that the model cannot take. empty: whether it takes no ids at all."""

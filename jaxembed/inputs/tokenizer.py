@@ -63,6 +63,13 @@ class Tokenizer:
         self.special_ids = frozenset(id_ for id_, token in rust.get_added_tokens_decoder().items() if token.special)
         self.chat_template = chat_template
 
+    @property
+    def named_tokens(self) -> dict[str, str]:
+        """Special tokens by the names that files give them, such as "bos_token"."""
+        named = {name: token for name, token in self.config.items() if name.endswith("_token") and token}
+        contents = {name: token.get("content") if isinstance(token, Mapping) else token for name, token in named.items()}
+        return {name: token for name, token in contents.items() if isinstance(token, str)}
+
     @cached_property
     def lowercased(self) -> "Tokenizer":
         """A tokenizer that lower-cases texts besides."""

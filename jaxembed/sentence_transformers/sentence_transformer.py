@@ -394,7 +394,9 @@ class SentenceTransformer:
         encoder = replace(model.encoder, max_length=self.max_seq_length)
         # The first token of a text that has none is a neighbor's, so there the empty text stays an error.
         empty = "cls" not in model.recipe.modes
-        encoded = encoder.texts(texts, model.options, tokenization=encoder.cut(self._side), prefix=prefix, empty=empty)
+        encoded = encoder.texts(
+            texts, model.options, tokenization=encoder.cut(self._side), prefix=prefix, empty=empty, messages=True
+        )
         if not bar:
             with fields_as(_FIELDS):
                 yield from self.engine.run(encoded, task)

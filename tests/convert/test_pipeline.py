@@ -139,6 +139,7 @@ SAVED = {
     "modality_config": {"text": {"method": "forward", "method_output_name": "last_hidden_state"}},
     "module_output_name": "token_embeddings",
 }
+TEXT = SAVED["modality_config"]["text"]
 IMAGE = {"image": {"method": "get_image_features", "method_output_name": "pooler_output"}}
 
 
@@ -174,6 +175,16 @@ def test_what_saved_checkpoints_hold_and_changes_no_vector_is_taken(tmp_path, fo
         ({"module_output_name": "sentence_embedding"}, "module_output_name 'sentence_embedding' of"),
         ({"modality_config": {"text": {"method": "forward", "method_output_name": "pooler_output"}}}, "modality_config.text {"),
         ({"modality_config": IMAGE}, "modality_config.text None of"),
+        ({"modality_config": {"message": TEXT}}, "modality_config.text None of"),
+        ({"modality_config": {"text": TEXT, "message": TEXT | {"format": "odd"}}}, "modality_config.message {"),
+        ({"modality_config": {"text": TEXT, "message": {"method": "get_text_features"}}}, "modality_config.message {"),
+        (
+            {
+                "modality_config": {"text": TEXT, "message": TEXT},
+                "processing_kwargs": {"chat_template": {"max_length": 8}},
+            },
+            "processing_kwargs.chat_template.max_length of",
+        ),
         ({"query_length": 32}, "query_length 32 of"),
         ({"query_expansion": {}}, "query_expansion {} of"),
         ({"unheard_of": 0}, "unheard_of 0 of"),
