@@ -14,10 +14,10 @@ from jax.sharding import Mesh
 from jaxembed.convert.checkpoint.hub import DEFAULT, find_model
 from jaxembed.convert.checkpoint.pipeline import read_recipe
 from jaxembed.convert.checkpoint.sentence_bert import read_transformer_file
-from jaxembed.convert.checkpoint.tokenizer_files import load_bare_tokenizer, load_tokenizer
+from jaxembed.convert.checkpoint.tokenizer_files import load_bare_tokenizer, load_tokenizer, unread_keys
 from jaxembed.convert.families import static
 from jaxembed.convert.formats.json_files import is_there, read_json, read_modules, transformer_place
-from jaxembed.convert.mapping.architectures import find, head, head_dropped, headless, settled, unsupported
+from jaxembed.convert.mapping.architectures import find, head, head_dropped, headless, is_language_model, settled, unsupported
 from jaxembed.convert.mapping.registry import ANY_DECODER, Family
 from jaxembed.convert.orbax.manifest import read_manifest
 from jaxembed.convert.weights.filling import Memory, load_weights
@@ -153,8 +153,10 @@ def describe(
     if without_head:
         config_json = ConfigDict(headless(config_json))
     else:
-        _refuse_head(folder, config_json)
+        _refuse_head(folder, config_json, name or DEFAULT)
     family = find(config_json)
+    if config_json.get("head_dtype") not in (None, "float32", "torch.float32"):
+        _log.warning("heads are computed in float32; head_dtype %r is not needed and not obeyed.", config_json["head_dtype"])
     config = family.read_config(config_json)
     config = replace(config, subfolder=transformer_place(folder) or config.subfolder)
     recipe = read_recipe(
@@ -168,6 +170,8 @@ def describe(
         recipe = recipe.with_pooling(pooling_mode)
     place = find_model(tokenizer, **hub) if tokenizer else folder / config.subfolder
     words = load_bare_tokenizer(place) if family.bare else load_tokenizer(place, lowercase=recipe.lowercase)
+    if not family.bare:
+        recipe = recipe.with_unread(unread_keys(place), "tokenizer_config.json")
     strange = misfit_of_words(words, config)
     if strange is not None:
         _log.warning("%s: %s.", name or DEFAULT, strange)
@@ -205,16 +209,20 @@ def misfit_of_words(words: Tokenizer, config: BackboneConfig) -> str | None:
     )
 
 
-def _refuse_head(folder: Path, config_json: Mapping[str, Any]) -> None:
+def _refuse_head(folder: Path, config_json: Mapping[str, Any], name: str) -> None:
     """Raises `UnsupportedModelError` if a head makes the answers of a checkpoint.
+
+    A reranker that asks a language model for yes or no, as Qwen3-Reranker does, is told by its name alone.
 
     What sentence-transformers saved with a Pooling is an embedder, even where its `config.json` kept the name of the class that
     its weights came from; an override that names such a class means it.
     """
     said = head(config_json)
+    pooled = any(type_.endswith(".Pooling") for _, type_ in read_modules(folder) or ())
+    if said is None and not pooled and "rerank" in Path(name).name.lower() and is_language_model(config_json):
+        said = f"the language model {Path(name).name} ranks by its words for yes and no"
     if said is None:
         return
-    pooled = any(type_.endswith(".Pooling") for _, type_ in read_modules(folder) or ())
     if not pooled or said != head(read_config(folder, None)):
         raise head_dropped(config_json, said)
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from jaxembed.convert.formats.json_files import read_json, whole_number
 from jaxembed.errors import CheckpointError, UnsupportedModelError
-from jaxembed.heads.recipe import MODES, DenseHead, Head, LayerNormHead, NormalizeHead, Recipe
+from jaxembed.heads.recipe import MODES, DenseHead, Head, LayerNormHead, NormalizeHead, Recipe, noted
 
 _LEGACY_MODES = {
     "pooling_mode_cls_token": "cls",
@@ -82,13 +82,11 @@ class Reading:
     def unread(self, keys: Sequence[str], source: str) -> None:
         """Notes keys of a file that change no vector, neither here nor in the reference library."""
         if keys:
-            before, _ = self.facts.get("not read", ("", ""))
-            listed = f"{', '.join(sorted(keys))} of {source}"
-            self.fact("not read", f"{before}; {listed}" if before else listed, "")
+            self.facts = noted(self.facts, keys, source)
 
-    def json(self, name: str) -> Any:
+    def json(self, name: str, of: type = dict) -> Any:
         """Returns what a file holds, None if there is none."""
-        return read_json(self.folder / name)
+        return read_json(self.folder / name, of=of)
 
     def module_config(self, place: str) -> dict[str, Any]:
         """Returns the config of a module. Raises `CheckpointError` if it has none."""

@@ -28,6 +28,7 @@ _SETTINGS = (
     "model_type",
     "requirements",
 )
+_OF_MODULES = {"idx", "name", "path", "type", "kwargs"}
 _CONFIG_MODES = {"avg": "mean", "cls": "cls", "last": "lasttoken"}
 
 
@@ -40,6 +41,8 @@ def read_recipe(
     """
     reading = Reading(folder)
     modules = read_modules(folder)
+    listed = reading.json("modules.json", of=list) or []
+    reading.unread(sorted({key for module in listed for key in module} - _OF_MODULES), "modules.json")
     if modules is None and late_interaction(config):
         recipe = _late_interaction(reading)
     elif modules is None:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import tokenizers
-from tokenizers import AddedToken, normalizers, processors
+from tokenizers import AddedToken, normalizers, pre_tokenizers, processors
 
 from jaxembed.convert.formats.json_files import is_there, read_json, read_text
 from jaxembed.errors import CheckpointError
@@ -27,6 +27,22 @@ _VOCABULARIES = (
     ("*.tiktoken",),
     ("tekken.json",),
 )
+# Keys of tokenizer_config.json that are read, those of any "..._token" besides, and those that change no ids of a text.
+_READ = """
+    add_bos_token add_eos_token added_tokens_decoder additional_special_tokens extra_special_tokens chat_template do_lower_case
+    strip_accents tokenize_chinese_chars model_max_length truncation_side split_special_tokens add_prefix_space
+"""
+_WITHOUT_EFFECT = """
+    tokenizer_class auto_map name_or_path special_tokens_map_file tokenizer_file vocab_file merges_file processor_class use_fast
+    from_slow init_inputs backend is_local local_files_only _commit_hash clean_up_tokenization_spaces errors
+    spaces_between_special_tokens trim_offsets model_input_names padding padding_side pad_to_multiple_of pad_token_type_id
+    pad_token_id bos_token_id eos_token_id max_length max_len stride truncation truncation_strategy truncation_direction
+    return_token_type_ids return_tensors return_attention_mask use_default_system_prompt response_schema response_template
+    chat_control_tokens legacy sp_model_kwargs unk_id do_basic_tokenize never_split wordpieces_prefix extra_ids
+"""
+_KNOWN = frozenset((_READ + _WITHOUT_EFFECT).split())
+# Classes that take tokenizer.json as it is; the others build it from its words and what the config says.
+_AS_IT_IS = (None, "PreTrainedTokenizerFast", "TokenizersBackend", "PreTrainedTokenizer")
 # Above it nobody looks for words: what transformers makes up has some hundred tokens at most, T5's.
 _FEW_WORDS = 1000
 
@@ -47,6 +63,12 @@ def load_tokenizer(folder: Path, *, lowercase: bool = False) -> Tokenizer:
     _check_words(folder, rust)
     template = _fit(folder, partial(_chat_template, folder), config)
     return Tokenizer(rust, config=config, chat_template=template, lowercase=lowercase)
+
+
+def unread_keys(folder: Path) -> list[str]:
+    """Returns the keys of a `tokenizer_config.json` that nobody reads and that are not known to be without effect."""
+    config = read_json(folder / "tokenizer_config.json") or {}
+    return sorted(key for key in config if key not in _KNOWN and not key.endswith("_token"))
 
 
 def load_bare_tokenizer(folder: Path) -> Tokenizer:
@@ -125,6 +147,14 @@ def _apply(rust: tokenizers.Tokenizer, config: Mapping[str, Any]) -> None:
             if key in config and getattr(state, name) != config[key]:
                 setattr(state, name, config[key])
         rust.normalizer = state
+    blank, split = config.get("add_prefix_space"), rust.pre_tokenizer
+    if (
+        isinstance(blank, bool)
+        and isinstance(split, pre_tokenizers.ByteLevel)
+        and config.get("tokenizer_class") not in _AS_IT_IS
+    ):
+        split.add_prefix_space = blank
+        rust.pre_tokenizer = split
     _frame(rust, config)
 
 

@@ -107,6 +107,11 @@ def head(config: Mapping[str, Any]) -> str | None:
     return None
 
 
+def is_language_model(config: Mapping[str, Any]) -> bool:
+    """Returns whether a config names a causal language model."""
+    return any(name.endswith("ForCausalLM") for name in checked("architectures", config.get("architectures")) or [])
+
+
 def headless(config: Mapping[str, Any]) -> dict[str, Any]:
     """Returns a config that names the bare model where its class is one with a head and no family lists it."""
     names = config.get("architectures")
@@ -130,11 +135,10 @@ def head_dropped(config: Mapping[str, Any], said: str) -> UnsupportedModelError:
 
 
 def _bare(names: Sequence[str]) -> list[str]:
-    """The class without a head of the first class that has one, if a family lists it."""
+    """The class without a head of the first class that has one, if a family lists it; a language model has one too."""
     listed = {name for family in FAMILIES for name in family.architectures}
-    stems = [
-        name.split("For")[0] if "For" in name else name[: found.start()] for name in names if (found := _HEAD.search(name))
-    ]
+    above = [name for name in names if _HEAD.search(name) or name.endswith("ForCausalLM")]
+    stems = [name.split("For")[0] if "For" in name else _HEAD.split(name)[0] for name in above]
     return [stem + kind for stem in stems for kind in ("Model", "EncoderModel") if stem + kind in listed][:1]
 
 

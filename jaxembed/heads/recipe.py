@@ -1,6 +1,6 @@
 """How vectors are made, as plain values: `convert` reads them from a checkpoint's files, `embedder` turns them into modules."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
@@ -34,6 +34,13 @@ class NormalizeHead:
 
 
 Head = DenseHead | LayerNormHead | NormalizeHead
+
+
+def noted(facts: Mapping[str, tuple[str, str]], keys: Sequence[str], source: str) -> dict[str, tuple[str, str]]:
+    """Returns facts with keys of a file that nobody reads, because they change no vector."""
+    before, _ = facts.get("not read", ("", ""))
+    listed = f"{', '.join(sorted(keys))} of {source}"
+    return {**facts, "not read": (f"{before}; {listed}" if before else listed, "")}
 
 
 @dataclass(frozen=True)
@@ -80,6 +87,10 @@ class Recipe:
         """Returns the output dimensions for a backbone of `hidden_width`."""
         dense = [head.outputs for head in self.heads if isinstance(head, DenseHead)]
         return dense[-1] if dense else hidden_width * max(1, len(self.modes))
+
+    def with_unread(self, keys: Sequence[str], source: str) -> "Recipe":
+        """Returns this recipe with keys of a file among its facts that nobody reads."""
+        return self if not keys else replace(self, facts=noted(self.facts, keys, source))
 
     def with_pooling(self, mode: str) -> "Recipe":
         """Returns this recipe with another pooling mode, as a caller asks for whose checkpoint's files are wrong."""

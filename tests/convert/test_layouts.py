@@ -244,5 +244,29 @@ def test_keys_that_nobody_reads_are_listed(checkpoint):
     (folder / "config_sentence_transformers.json").write_text(
         '{"__version__": {}, "model_type": "SentenceTransformer", "x": 1}'
     )
+    changed(folder / "tokenizer_config.json", mood="good", image_token="[UNK]", padding_side="left")
+    modules = json.loads((folder / "modules.json").read_text())
+    (folder / "modules.json").write_text(json.dumps([module | {"color": "red"} for module in modules]))
     said = describe(str(folder)).recipe.facts["not read"][0]
-    assert said == "note of 2_Dense/config.json; seed of 3_Dropout/config.json; x of config_sentence_transformers.json"
+    assert said == (
+        "color of modules.json; note of 2_Dense/config.json; seed of 3_Dropout/config.json; "
+        "x of config_sentence_transformers.json; mood of tokenizer_config.json"
+    )
+
+
+def test_a_reranker_that_is_a_language_model_is_told_by_its_name(checkpoint, tmp_path):
+    """Qwen3-Reranker as it lies on the hub: nothing in its files tells it from a Qwen3."""
+    folder = tmp_path / "Qwen3-Reranker-0.6B"
+    shutil.copytree(checkpoint("backbone-qwen3-causal-lm"), folder)
+    with pytest.raises(UnsupportedModelError, match=r"Qwen3-Reranker-0\.6B ranks by its words for yes and no.*Qwen3Model"):
+        embedded(folder)
+    assert embedded(folder, convert="embed").shape[0] == len(TEXTS)
+    assert SentenceTransformer(str(folder), config_kwargs={"architectures": ["Qwen3Model"]}).encode("a").ndim == 1
+
+
+def test_a_type_for_heads_is_said_not_to_be_obeyed(checkpoint, caplog):
+    folder = checkpoint("backbone-bert")
+    describe(str(folder), hf_overrides={"head_dtype": "float32"})
+    assert not caplog.text
+    describe(str(folder), hf_overrides={"head_dtype": "bfloat16"})
+    assert "heads are computed in float32; head_dtype 'bfloat16'" in caplog.text

@@ -108,6 +108,17 @@ def test_special_tokens_are_split_where_the_config_asks_for_it(tmp_path):
     assert words(loaded.lowercased, "X [SEP]") == ["x", "[UNK]", "[UNK]", "[UNK]"]
 
 
+@pytest.mark.parametrize(("kind", "asked"), [("RobertaTokenizer", True), ("PreTrainedTokenizerFast", False)])
+def test_a_blank_before_texts_follows_the_config_where_a_class_reads_it(checkpoint, kind, asked):
+    folder = checkpoint("pipeline-qwen3-last")
+    rust = Rust.from_file(str(folder / "tokenizer.json"))
+    rust.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    rust.save(str(folder / "tokenizer.json"))
+    (folder / "tokenizer_config.json").write_text(json.dumps({"tokenizer_class": kind, "add_prefix_space": True}))
+    loaded = load_tokenizer(folder)
+    assert (loaded.token(int(loaded.encode(["x"])[0][0])) == "Ġ") == asked
+
+
 def test_static_embeddings_are_cut_where_their_tokenizer_says(tmp_path):
     text = "the fox x x"
     right = load_bare_tokenizer(write(tmp_path, truncation={"max_length": 2}, truncation_side="left", model_max_length=3))
