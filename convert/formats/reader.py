@@ -7,6 +7,7 @@ import numpy as np
 
 from jaxembed.convert.formats import scales
 from jaxembed.convert.formats.json_files import is_there, read_json
+from jaxembed.convert.formats.packed_weights import Stored, unpacked
 from jaxembed.convert.formats.safetensors_files import safetensors_tensors
 from jaxembed.convert.formats.tensors import DTYPES, StoredTensor
 from jaxembed.convert.formats.torch_files import torch_tensors
@@ -33,7 +34,7 @@ _OTHER_FORMS = (
 class Checkpoint:
     """The tensors of a folder. Opening it reads headers only; `read` reads one tensor.
 
-    files: where they are. Weights of 8 bits come back multiplied by their scales, whose names are not listed. Raises
+    files: where they are. Quantized weights come back multiplied out, and the names of their scales are not listed. Raises
     `CheckpointError` for files that are missing or damaged, `UnsupportedModelError` for what is not read.
     """
 
@@ -41,7 +42,7 @@ class Checkpoint:
         self.folder = folder
         config = read_json(folder / "config.json") or {}
         scales.check_method(config)
-        found: dict[str, StoredTensor] = {}
+        stored: dict[str, Stored] = {}
         index, shards = _shards(folder)
         self.files = tuple(folder / name for name in shards)
         for name, expected in shards.items():
@@ -49,7 +50,8 @@ class Checkpoint:
             for tensor in present if expected is None else expected:
                 if tensor not in present:
                     raise CheckpointError(f"{folder / index} says that {name} holds the tensor {tensor!r}, and it does not.")
-                found[tensor] = present[tensor]
+                stored[tensor] = present[tensor]
+        found = unpacked(scales.quantization(config), stored)
         self._scales, hidden = scales.scales_of(found)
         self._block = scales.block_size(config)
         self._found = found

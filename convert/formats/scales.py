@@ -9,24 +9,27 @@ from typing import Any
 
 import numpy as np
 
-from jaxembed.convert.formats.tensors import DTYPES, StoredTensor
+from jaxembed.convert.formats.packed_weights import Stored
+from jaxembed.convert.formats.tensors import DTYPES
 from jaxembed.errors import CheckpointError, UnsupportedModelError
 
+# Those of `packed_weights`.
+PACKED = ("gptq", "awq", "bitsandbytes")
 _EIGHT_BITS = (DTYPES["float8_e4m3fn"], DTYPES["float8_e5m2"], DTYPES["int8"])
 # Scales of activations and of key-value caches: products here are computed in the activations' own type.
 _OF_ACTIVATIONS = ("input_scale", "output_scale", "k_scale", "v_scale", "activation_scale")
-_METHODS = ("fp8", "fbgemm_fp8", "compressed-tensors")
+_METHODS = ("fp8", "fbgemm_fp8", "compressed-tensors", *PACKED)
 _FORMATS = ("float-quantized", "int-quantized", "naive-quantized")
 _BLOCK = (128, 128)
 
 
 def check_method(config: Mapping[str, Any]) -> None:
     """Raises `UnsupportedModelError` for a `config.json` whose weights are quantized in a way that is not read."""
-    quantization = _quantization(config)
-    if not quantization:
+    said = quantization(config)
+    if not said:
         return
-    method, layout = quantization.get("quant_method"), quantization.get("format", _FORMATS[0])
-    turned = quantization.get("transform_config")
+    method, layout = said.get("quant_method"), said.get("format", _FORMATS[0])
+    turned = said.get("transform_config")
     if turned and not (isinstance(turned, Mapping) and not any(turned.values())):
         raise UnsupportedModelError(
             "weights quantized with a transform_config are not supported, as they are turned before they are rounded. "
@@ -42,7 +45,7 @@ def check_method(config: Mapping[str, Any]) -> None:
 
 def block_size(config: Mapping[str, Any]) -> tuple[int, int]:
     """Returns rows and columns of the blocks that share a scale."""
-    given = _quantization(config).get("weight_block_size")
+    given = quantization(config).get("weight_block_size")
     if given is None:
         return _BLOCK
     whole = isinstance(given, list) and len(given) == 2 and all(type(one) is int and one > 0 for one in given)
@@ -51,8 +54,8 @@ def block_size(config: Mapping[str, Any]) -> tuple[int, int]:
     return given[0], given[1]
 
 
-def _quantization(config: Mapping[str, Any]) -> Mapping[str, Any]:
-    """What a config says of it, under the key of today or the one that compressed-tensors had before."""
+def quantization(config: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Returns what a config says of quantized weights, under the key of today or the one that compressed-tensors had before."""
     for key in ("quantization_config", "compression_config"):
         given = config.get(key)
         if given is None:
@@ -64,7 +67,7 @@ def _quantization(config: Mapping[str, Any]) -> Mapping[str, Any]:
     return {}
 
 
-def scales_of(tensors: Mapping[str, StoredTensor]) -> tuple[dict[str, str], set[str]]:
+def scales_of(tensors: Mapping[str, Stored]) -> tuple[dict[str, str], set[str]]:
     """Returns for each weight of 8 bits the name of its scale, and all names that are no parameters: those and activations'."""
     scales: dict[str, str] = {}
     hidden: set[str] = set()

@@ -380,7 +380,7 @@ def _config(**changes):
         ("bert", _config(is_decoder=True), ["is_decoder"]),
         ("qwen2", _config(clip_qkv=8.0), ["clip_qkv"]),
         ("bert", _config(architectures=["MambaModel"]), ["the architecture MambaModel is not supported"]),
-        ("bert", _config(quantization_config={"quant_method": "awq"}), ["quantized by awq"]),
+        ("bert", _config(quantization_config={"quant_method": "aqlm"}), ["quantized by aqlm"]),
     ],
 )
 def test_bad_input_is_one_sentence_and_leaves_nothing_behind(name, break_, said, checkpoint, tmp_path, capsys):

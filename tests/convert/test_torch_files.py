@@ -283,6 +283,6 @@ def test_weights_of_eight_bits_come_back_times_their_scale(kind, layout, tmp_pat
     write_raw(tmp_path, {"a.weight": weight, "a.weight_scale": np.ones((3, 3), np.float32)})
     with pytest.raises(CheckpointError, match=r"shape \[3, 3\], which fits"):
         Checkpoint(tmp_path).read("a.weight")
-    (tmp_path / "config.json").write_text(json.dumps({"quantization_config": {"quant_method": "gptq"}}))
-    with pytest.raises(UnsupportedModelError, match="quantized by gptq"):
+    (tmp_path / "config.json").write_text(json.dumps({"quantization_config": {"quant_method": "hqq"}}))
+    with pytest.raises(UnsupportedModelError, match="quantized by hqq"):
         Checkpoint(tmp_path)
