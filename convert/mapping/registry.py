@@ -99,15 +99,19 @@ def _bert(name: str, model_type: str, prefix: str, config: str, rules: str = "BE
     )
 
 
+_LAYER_NORMS = "layer_norm_decoders"
+
+
 def _decoder(name: str, model_type: str, prefix: str, config: str, rules: str = "LLAMA", **more: Any) -> Family:
     tasks = more.pop("tasks", ("Model", "ForCausalLM", "ForSequenceClassification"))
+    file = more.pop("file", None)
     return Family(
         name,
         model_type,
         more.pop("architectures", tuple(prefix + task for task in tasks)),
         "jaxembed.models.decoder:Decoder",
-        f"jaxembed.convert.families.decoder_configs:{config}",
-        f"jaxembed.convert.families.decoder:{rules}",
+        f"jaxembed.convert.families.{file or 'decoder_configs'}:{config}",
+        f"jaxembed.convert.families.{file or 'decoder'}:{rules}",
         pooling=more.pop("pooling", "lasttoken"),
         reference=more.pop("reference", f"transformers `{prefix}Model`"),
         **more,
@@ -339,6 +343,30 @@ FAMILIES = (
     _decoder("GLM-4", "glm4", "Glm4", "glm4", "GLM4", examples='any GLM-4 with convert="embed"'),
     _decoder(
         "StarCoder2", "starcoder2", "Starcoder2", "starcoder2", "STARCODER2", examples='any StarCoder2 with convert="embed"'
+    ),
+    _decoder(
+        "StableLM",
+        "stablelm",
+        "StableLm",
+        "stablelm",
+        "STABLELM",
+        file=_LAYER_NORMS,
+        examples='any StableLM with convert="embed"',
+    ),
+    _decoder("Phi-2", "phi", "Phi", "phi", "PHI", file=_LAYER_NORMS, examples='any Phi-1.5 or Phi-2 with convert="embed"'),
+    _decoder("OLMo", "olmo", "Olmo", "olmo", "OLMO", file=_LAYER_NORMS, examples='any OLMo with convert="embed"'),
+    _decoder(
+        "Nemotron",
+        "nemotron",
+        "Nemotron",
+        "nemotron",
+        "NEMOTRON",
+        file=_LAYER_NORMS,
+        examples='any Nemotron with convert="embed"',
+    ),
+    _decoder("Cohere", "cohere", "Cohere", "cohere", "COHERE", file=_LAYER_NORMS, examples='Command R with convert="embed"'),
+    _decoder(
+        "Cohere 2", "cohere2", "Cohere2", "cohere2", "COHERE", file=_LAYER_NORMS, examples='Command R7B with convert="embed"'
     ),
     _decoder("SmolLM3", "smollm3", "SmolLM3", "smollm3", examples='any SmolLM3 with convert="embed"'),
     _decoder("EuroBERT", "eurobert", "EuroBert", "llama_bidirectional", pooling="mean", tasks=_TASKS, examples="EuroBERT-210m"),

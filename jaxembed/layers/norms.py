@@ -7,19 +7,25 @@ from jaxtyping import Array, Float
 
 
 class LayerNorm(nnx.Module):
-    """(x - mean) / sqrt(variance + epsilon) · scale + bias over the last axis, computed in float32."""
+    """(x - mean) / sqrt(variance + epsilon) · scale + bias over the last axis, computed in float32.
 
-    def __init__(self, width: int, *, epsilon: float, bias: bool = True) -> None:
-        self.scale = nnx.Param(jnp.zeros(width))
+    scaled: whether there is a scale. from_one: it is stored less one, as Nemotron does.
+    """
+
+    def __init__(self, width: int, *, epsilon: float, bias: bool = True, scaled: bool = True, from_one: bool = False) -> None:
+        self.scale = nnx.Param(jnp.zeros(width)) if scaled else None
         self.bias = nnx.Param(jnp.zeros(width)) if bias else None
-        self.epsilon = epsilon
+        self.epsilon, self.from_one = epsilon, from_one
 
     def __call__(self, x: Float[Array, "*t d"]) -> Float[Array, "*t d"]:
         wide = x.astype(jnp.float32)
         centered = wide - wide.mean(-1, keepdims=True)
         variance = jnp.square(centered).mean(-1, keepdims=True)
         normal = centered * jax.lax.rsqrt(variance + self.epsilon)
-        scaled = normal * self.scale[...].astype(jnp.float32)
+        if self.scale is None:
+            return normal.astype(x.dtype)
+        scale = self.scale[...].astype(jnp.float32)
+        scaled = normal * (1 + scale if self.from_one else scale)
         return (scaled if self.bias is None else scaled + self.bias[...].astype(jnp.float32)).astype(x.dtype)
 
 

@@ -38,9 +38,11 @@ class DecoderConfig(BackboneConfig):
     """The sizes of a decoder and what its layers have.
 
     layer_types: one for each layer. qk_norm: norms on queries and keys, over each "head" or over "all" heads together. norm:
-    "one" is an RMS norm whose scale is stored less one. before, after: whether attention and MLP have a norm before and after
-    them. scale: of attention scores. embedding_scale: on word vectors. residual_scale: on what each part adds. outputs: width
-    of a linear layer behind the last norm, 0 for none. adapter: the folder of what is merged into the weights, "" for none.
+    "one" is an RMS norm whose scale is stored less one; "layer" has a bias, "layer_scale" none, "layer_one" one and its scale
+    less one, "bare" neither. before, after: whether attention and MLP have a norm before and after them. parallel: both read
+    what the first norm gives. scale: of attention scores. embedding_scale: on word vectors. residual_scale: on what each part
+    adds. outputs: width of a linear layer behind the last norm, 0 for none. adapter: the folder of what is merged into the
+    weights, "" for none.
     """
 
     heads: int
@@ -57,9 +59,10 @@ class DecoderConfig(BackboneConfig):
     out_bias: bool = False
     mlp_bias: bool = False
     qk_norm: Literal["none", "head", "all"] = "none"
-    norm: Literal["rms", "one", "layer"] = "rms"
+    norm: Literal["rms", "one", "layer", "layer_scale", "layer_one", "bare"] = "rms"
     before: bool = True
     after: bool = False
+    parallel: bool = False
     gated: bool = True
     interleaved: bool = False
     softcap: float | None = None
@@ -74,8 +77,10 @@ class DecoderConfig(BackboneConfig):
 
 
 def _norm(config: DecoderConfig, width: int) -> nnx.Module:
-    if config.norm == "layer":
-        return LayerNorm(width, epsilon=config.epsilon)
+    if config.norm in ("layer", "layer_one"):
+        return LayerNorm(width, epsilon=config.epsilon, from_one=config.norm == "layer_one")
+    if config.norm in ("layer_scale", "bare"):
+        return LayerNorm(width, epsilon=config.epsilon, bias=False, scaled=config.norm == "layer_scale")
     return RMSNorm(width, epsilon=config.epsilon, from_one=config.norm == "one")
 
 
@@ -94,7 +99,7 @@ class Layer(nnx.Module):
         self.k_norm = _norm(config, h if shared else k * h) if normed else None
         self.out = Merge(d, n, h, bias=config.out_bias)
         self.attention_end = _norm(config, d) if config.after else None
-        self.mlp_norm = _norm(config, d) if config.before else None
+        self.mlp_norm = _norm(config, d) if config.before and not config.parallel else None
         self.gate = Linear(d, f, bias=config.mlp_bias) if config.gated else None
         self.up = Linear(d, f, bias=config.mlp_bias)
         self.down = Linear(f, d, bias=config.mlp_bias)
@@ -102,6 +107,9 @@ class Layer(nnx.Module):
         self.config = config
 
     def __call__(self, x: Float[Array, "t d"], run: Run, layer_type: tuple[Spans, tuple[Array, Array]]) -> Float[Array, "t d"]:
+        if self.config.parallel:
+            normal = _through(self.attention_norm, x)
+            return x + self.attend(normal, run, *layer_type) + self.mlp(normal)
         share = self.config.residual_scale
         seen = _through(self.attention_end, self.attend(_through(self.attention_norm, x), run, *layer_type))
         x += seen if share == 1.0 else seen * share
