@@ -21,7 +21,7 @@ _HEAD_KEYS: dict[str, tuple[Any, ...] | None] = {
     "method": ("from_2_way_softmax", "no_post_processing"),
 }
 # Late interaction by Stanford's code and by vLLM's names for it: a linear layer above the model that model_type names.
-_LATE = frozenset(("HF_ColBERT", "ColBERTModernBertModel"))
+_LATE = frozenset(("HF_ColBERT", "ColBERTModernBertModel", "ColBERTJinaRobertaModel"))
 
 
 def late_interaction(config: Mapping[str, Any]) -> bool:

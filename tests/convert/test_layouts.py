@@ -206,6 +206,9 @@ def test_stanfords_colbert_keeps_its_layer_among_the_tensors(checkpoint, name, p
     (folder / "artifact.metadata").write_text('{"dim": 6}')
     expected = unit(states @ weight.T)
     np.testing.assert_allclose(tokens(folder), expected, atol=1e-5)
+    for named in ("ColBERTJinaRobertaModel", "ColBERTModernBertModel"):
+        # vLLM's names for it, which its users give as overrides.
+        np.testing.assert_allclose(tokens(folder, hf_overrides={"architectures": [named]}), expected, atol=1e-5)
     with pytest.raises(UnsupportedModelError, match="token_embed"):
         embedded(folder)
     export(str(folder), tmp_path / "exported", progress=lambda total: _Ticks())
