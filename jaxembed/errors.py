@@ -43,6 +43,19 @@ def shown(value: object, most: int = 200) -> str:
     return text if len(text) <= most else f"{text[:most]}…"
 
 
+def sentence(text: str, most: int = 400) -> str:
+    """Returns a message as a terminal and a log may have it: in one line, unprintable characters escaped, its middle cut out.
+
+    The net below `shown`: a message begins with what is wrong and ends with the way out, and both are kept.
+    """
+    # What is far too long is cut before it is looked through.
+    text = text if len(text) <= 4 * most else f"{text[: 2 * most]}{text[-2 * most :]}"
+    line = " ".join(text.split())
+    clean = "".join(one if one.isprintable() else repr(one)[1:-1] for one in line)
+    end = most // 3
+    return clean if len(clean) <= most else f"{clean[: most - end - 1]}…{clean[-end:]}"
+
+
 class JaxEmbedError(Exception):
     """The base of every error raised on purpose."""
 
@@ -86,9 +99,15 @@ def fields_as(names: Mapping[str, str]) -> Iterator[None]:
 class ModelNotFoundError(JaxEmbedError, OSError):
     """No model is to be found under the given name or folder."""
 
+    def __init__(self, message: str) -> None:
+        super().__init__(sentence(message))
+
 
 class CheckpointError(JaxEmbedError, ValueError):
-    """The files of a checkpoint are missing, damaged, or contradict each other."""
+    """The files of a checkpoint are missing, damaged, or contradict each other. most: characters of the message."""
+
+    def __init__(self, message: str, *, most: int = 400) -> None:
+        super().__init__(sentence(message, most))
 
 
 class UnsupportedModelError(CheckpointError):
