@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 from lies import GROUPS
 
+from jaxembed.convert.checkpoint.tokenizer_files import load_tokenizer
+
 SUPPORT = Path(__file__).parents[1] / "support"
 SECONDS, MESSAGE = 10, 400
 # What the process takes that lies are told in: jax, numpy, transformers.
@@ -53,3 +55,14 @@ def faults(one: dict, may_load: tuple[str, ...], weights: str) -> list[str]:
     if not message.isprintable():
         said.append(f"{name}: {message[:200]!r}")
     return said
+
+
+def test_a_tokenizer_of_few_letters_is_no_lie_although_it_knows_no_a(checkpoint):
+    folder = checkpoint("backbone-bert")
+    path = folder / "tokenizer.json"
+    content = json.loads(path.read_text())
+    words = {"A": 7, "C": 8, "G": 9, "T": 10, "[CLS]": 3, "[SEP]": 4}
+    content["model"] = {"type": "WordLevel", "vocab": words, "unk_token": "none"}
+    path.write_text(json.dumps(content))
+    (ids,) = load_tokenizer(folder).encode(["A C"])
+    assert ids.tolist() == [3, 7, 8, 4]
