@@ -9,6 +9,7 @@ Each class is also the built-in exception that callers of the mirrored APIs alre
     ├── CheckpointError (ValueError)
     │   └── UnsupportedModelError
     ├── ParityError (ValueError)
+    ├── NonFiniteError (ArithmeticError)     HTTP 500 that names the texts
     ├── BackendError (RuntimeError)
     └── RefusedError (RuntimeError)          HTTP 503 with `retry_after_seconds`
         ├── OverloadedError                  HTTP 429
@@ -19,8 +20,40 @@ Each class is also the built-in exception that callers of the mirrored APIs alre
 What has no status of its own ends a command with 1 and a request with 500.
 """
 
-from collections.abc import Iterator, Mapping
+import reprlib
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+
+
+def shown(value: object, most: int = 200) -> str:
+    """Returns text or a value from outside as a message shows it: in quotes if it is text, escaped, and cut.
+
+    Args:
+        value: what a file or a caller says; however large it is, little of it is written down.
+        most: characters of it.
+    """
+    brief = reprlib.Repr(maxlevel=3, maxstring=most, maxlong=40, maxother=most, maxlist=8, maxtuple=8, maxdict=8, maxset=8)
+    if isinstance(value, str):
+        text = repr(value[:most])
+        return text if len(value) <= most else f"{text[:-1][:most]}…{text[-1]}"
+    if isinstance(value, int) and value.bit_length() > 128:
+        # Python refuses to write numbers of some thousand digits at all.
+        return f"a number of {int(value.bit_length() * 0.30103) + 1} digits"
+    text = brief.repr(value)
+    return text if len(text) <= most else f"{text[:most]}…"
+
+
+def sentence(text: str, most: int = 400) -> str:
+    """Returns a message as a terminal and a log may have it: in one line, unprintable characters escaped, its middle cut out.
+
+    The net below `shown`: a message begins with what is wrong and ends with the way out, and both are kept.
+    """
+    # What is far too long is cut before it is looked through.
+    text = text if len(text) <= 4 * most else f"{text[: 2 * most]}{text[-2 * most :]}"
+    line = " ".join(text.split())
+    clean = "".join(one if one.isprintable() else repr(one)[1:-1] for one in line)
+    end = most // 3
+    return clean if len(clean) <= most else f"{clean[: most - end - 1]}…{clean[-end:]}"
 
 
 class JaxEmbedError(Exception):
@@ -53,10 +86,11 @@ def fields_as(names: Mapping[str, str]) -> Iterator[None]:
 
     Raises:
         InputError: what was raised inside.
+        NonFiniteError: the same.
     """
     try:
         yield
-    except InputError as error:
+    except (InputError, NonFiniteError) as error:
         if error.field is not None:
             error.field = names.get(error.field, error.field)
         raise
@@ -65,9 +99,15 @@ def fields_as(names: Mapping[str, str]) -> Iterator[None]:
 class ModelNotFoundError(JaxEmbedError, OSError):
     """No model is to be found under the given name or folder."""
 
+    def __init__(self, message: str) -> None:
+        super().__init__(sentence(message))
+
 
 class CheckpointError(JaxEmbedError, ValueError):
-    """The files of a checkpoint are missing, damaged, or contradict each other."""
+    """The files of a checkpoint are missing, damaged, or contradict each other. most: characters of the message."""
+
+    def __init__(self, message: str, *, most: int = 400) -> None:
+        super().__init__(sentence(message, most))
 
 
 class UnsupportedModelError(CheckpointError):
@@ -76,6 +116,29 @@ class UnsupportedModelError(CheckpointError):
 
 class ParityError(JaxEmbedError, ValueError):
     """The vectors of a model are not those that they should be."""
+
+
+class NonFiniteError(JaxEmbedError, ArithmeticError):
+    """What the model computes for a text is NaN or infinite.
+
+    Attributes:
+        items: which texts of the call, from 0.
+        field: the argument or the field of a request that holds them.
+    """
+
+    _SHOWN = 5
+
+    def __init__(self, items: Sequence[int], *, field: str = "prompts") -> None:
+        super().__init__(items, field)
+        self.items, self.field = list(items), field
+
+    def __str__(self) -> str:
+        names = ", ".join(f"{self.field}[{item}]" for item in self.items[: self._SHOWN])
+        more = f" and {len(self.items) - self._SHOWN} more" if len(self.items) > self._SHOWN else ""
+        return (
+            f"The model's numbers for {names}{more} are not finite: a spoilt row of its table of words, or an overflow. "
+            "Other texts are not affected; ask for them without it."
+        )
 
 
 class BackendError(JaxEmbedError, RuntimeError):

@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
-from jaxembed.errors import InputError, JaxEmbedError, OverloadedError, RefusedError
+from jaxembed.errors import InputError, JaxEmbedError, NonFiniteError, OverloadedError, RefusedError
 from jaxembed.server.faces import Face
 
 _TYPES = {
@@ -91,6 +91,8 @@ class Problem:
             return cls(status, str(error), _TYPES[status], None, retry)
         if isinstance(error, InputError):
             return cls(400, str(error), _TYPES[400], error.field)
+        if isinstance(error, NonFiniteError):
+            return cls(500, str(error), _TYPES[500], error.field)
         if isinstance(error, HTTPException):
             status = error.status_code
             return cls(status, str(error.detail), _TYPES.get(status, "Error"), None, dict(error.headers or {}))

@@ -62,6 +62,7 @@ class _Engine(Collector):
             "device_seconds": ("Time in which the device worked.", stats.device_seconds),
             "compiles": ("Programs compiled.", service.llm.engine.compiled),
             "truncated_texts": ("Texts that filled the length they were to be cut to.", service.truncated_texts),
+            "nonfinite": ("Texts whose numbers were not finite, each answered with an error.", service.nonfinite_texts),
             "engine_crashes": ("How often the engine thread ended.", stats.crashes),
             "row_halvings": ("How often the device ran out of memory.", stats.halvings),
         }

@@ -135,6 +135,7 @@ def serve(load: Callable[[], LLM], settings: Settings, listen: Listen, *, say: S
         service = Service(llm, settings)
         say(_card(service))
         say(_warm_up(llm))
+        service.check_probe()
         _run(service, listen, taken, begin, say, log_level)
     if listen.uds:
         with suppress(FileNotFoundError):

@@ -12,10 +12,11 @@ from typing import Any
 
 import numpy as np
 
+from jaxembed.engine.finite import not_finite
 from jaxembed.engine.pipeline import Runner
 from jaxembed.engine.queue import Job
 from jaxembed.engine.scheduler import Scheduler, settle
-from jaxembed.errors import InputError, JaxEmbedError
+from jaxembed.errors import CheckpointError, InputError, JaxEmbedError, NonFiniteError
 from jaxembed.heads.task import Task
 from jaxembed.heads.vectors import EMBED
 from jaxembed.inputs.chat import ChatTemplate
@@ -104,7 +105,7 @@ class Service:
         self.names, self.task = given, llm.task
         self._known = {*given, *(name.rstrip("/").rsplit("/", 1)[-1] for name in given)}
         self.started_at = int(time.time())
-        self.truncated_texts = 0
+        self.truncated_texts = self.nonfinite_texts = 0
         self._loop: asyncio.AbstractEventLoop | None = None
         self.threads = Threads()
         self._prepared: dict[Task, asyncio.Future[None]] = {}  # but for the one that is served, warm from the start
@@ -112,13 +113,14 @@ class Service:
         self._template = self._chat_template(settings.chat_template or self.tokenizer.chat_template)
         self._fixed_runner = runner is not None
         (probe,) = self.tokenizer.encode(["a"])
+        self._probe = Text(probe[: self.model.max_length])
         self.scheduler = Scheduler(
             runner or llm.engine,
             deliver=self._deliver,
             max_queue_tokens=settings.max_queue_tokens,
             max_wait_seconds=settings.max_wait_seconds,
             stall_seconds=settings.stall_seconds,
-            probe=Text(probe[: self.model.max_length]),
+            probe=self._probe,
         )
 
     def start(self) -> None:
@@ -130,6 +132,13 @@ class Service:
         """Stops the queue; what is left fails."""
         self.scheduler.stop()
         self.threads.stop()
+
+    def check_probe(self) -> None:
+        """Runs a text. Raises `CheckpointError` if its numbers are not finite: no text of such a model can be answered."""
+        if not_finite(list(self.llm.engine.run([self._probe], self.task))):
+            raise CheckpointError(
+                f"the weights of {self.names[0]} give vectors with NaN or infinite values; nothing is served."
+            )
 
     def check_task(self, api: str, name: str) -> None:
         """Raises a 501 if what the model is served for is not what an API asks for."""
@@ -246,6 +255,7 @@ class Service:
         Raises:
             HttpError: the answer would be too large, or the client has hung up.
             InputError: a prompt or an option cannot be used.
+            NonFiniteError: the numbers of a prompt are not finite.
             RefusedError: the scheduler or the engine does not do it now.
         """
         task, width = asked.task, asked.params.dimensions or self.model.width
@@ -293,7 +303,7 @@ class Service:
         return texts
 
     async def vectors(self, texts: list[Text], *, task: Task, priority: int, gone: Gone | None) -> list[np.ndarray]:
-        """Queues texts as one request and returns their results.
+        """Queues texts as one request and returns their results, which are finite: the one way from the engine to a route.
 
         Args:
             texts: of one or of several `texts`.
@@ -303,8 +313,17 @@ class Service:
 
         Raises:
             HttpError: the client has hung up.
+            NonFiniteError: the numbers of a text are not finite; its place among `texts` is named.
             RefusedError: the scheduler or the engine does not do it now.
         """
+        results = await self._results(texts, task=task, priority=priority, gone=gone)
+        broken = await self.threads.run(Answer(results, []).is_large, not_finite, results)
+        if broken:
+            self.nonfinite_texts += len(broken)
+            raise NonFiniteError(broken)
+        return results
+
+    async def _results(self, texts: list[Text], *, task: Task, priority: int, gone: Gone | None) -> list[np.ndarray]:
         if task is not self.task:
             await self._prepare(task)
         assert self._loop is not None

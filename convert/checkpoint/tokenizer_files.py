@@ -6,6 +6,7 @@ transformers only converts older vocabularies, where there is no `tokenizer.json
 """
 
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from typing import Any
 import tokenizers
 from tokenizers import AddedToken, normalizers, pre_tokenizers, processors
 
+from jaxembed.convert.checkpoint.tokenizer_checks import StrangeTokenizerError, check_growth, check_ids, rust_errors
 from jaxembed.convert.formats.json_files import is_there, read_json, read_text
 from jaxembed.errors import CheckpointError
 from jaxembed.inputs.tokenizer import Tokenizer, quiet_transformers
@@ -45,6 +47,11 @@ _KNOWN = frozenset((_READ + _WITHOUT_EFFECT).split())
 _AS_IT_IS = (None, "PreTrainedTokenizerFast", "TokenizersBackend", "PreTrainedTokenizer")
 # Above it nobody looks for words: what transformers makes up has some hundred tokens at most, T5's.
 _FEW_WORDS = 1000
+# The largest vocabulary takes some 40 MB; a text that stands for it in memory some times that.
+_MOST_BYTES = 128 << 20
+_READ_WHOLE = (".txt", ".json", ".model", ".tiktoken", ".vocab")
+# Words that are tried where "a" is none.
+_PROBED = 10
 
 
 def load_tokenizer(folder: Path, *, lowercase: bool = False) -> Tokenizer:
@@ -56,11 +63,14 @@ def load_tokenizer(folder: Path, *, lowercase: bool = False) -> Tokenizer:
     path = folder / "tokenizer.json"
     if is_there(path):
         rust = _read(path)
-        _fit(folder, partial(_apply, rust), config)
+        with rust_errors(f"the tokenizer.json of {folder} is damaged"):
+            _fit(folder, partial(_apply, rust), config)
     else:
         _find_vocabulary(folder)
         rust = _converted(folder)
     _check_words(folder, rust)
+    with rust_errors(f"the tokenizer of {folder} is damaged"):
+        check_ids(rust)
     template = _fit(folder, partial(_chat_template, folder), config)
     return Tokenizer(rust, config=config, chat_template=template, lowercase=lowercase)
 
@@ -84,25 +94,29 @@ def load_bare_tokenizer(folder: Path) -> Tokenizer:
         _find_vocabulary(folder)
         rust = _converted(folder)
     _check_words(folder, rust)
+    with rust_errors(f"the tokenizer of {folder} is damaged"):
+        check_ids(rust)
     cut = rust.truncation
     rust.post_processor = processors.TemplateProcessing(single="$A", pair="$A $B:1", special_tokens=[])
     return Tokenizer(rust, config={"model_max_length": cut["max_length"]} if cut else None)
 
 
 def _read(path: Path) -> tokenizers.Tokenizer:
-    try:
-        return tokenizers.Tokenizer.from_file(str(path))
-    except Exception as error:
-        # The Rust library raises bare Exceptions for a broken file.
-        if type(error) is not Exception:
-            raise
-        raise CheckpointError(f"the tokenizer.json of {path.parent} is damaged: {error}") from None
+    _check_size(path)
+    with rust_errors(f"the tokenizer.json of {path.parent} is damaged"):
+        rust = tokenizers.Tokenizer.from_file(str(path))
+        check_growth(rust)
+    return rust
 
 
 def _find_vocabulary(folder: Path) -> None:
     """Raises `CheckpointError` if no file of a folder holds the words of a tokenizer."""
     for names in _VOCABULARIES:
         if all(any(map(is_there, folder.glob(name) if "*" in name else [folder / name])) for name in names):
+            # transformers opens whatever has a name that it knows, and waits for ever at a pipe.
+            for path in folder.iterdir():
+                if not path.is_dir() and is_there(path) and path.suffix in _READ_WHOLE:
+                    _check_size(path)
             return
     *others, last = [" with ".join(names) for names in _VOCABULARIES]
     raise CheckpointError(
@@ -121,6 +135,12 @@ def _check_words(folder: Path, rust: tokenizers.Tokenizer) -> None:
             f"the tokenizer of {folder} cannot be loaded: its vocabulary is {len(rust.get_vocab())} special tokens and no "
             "word, so its files are not its model's; download the whole checkpoint, or name another one with tokenizer=."
         )
+
+
+def _check_size(path: Path) -> None:
+    size = path.stat().st_size
+    if size > _MOST_BYTES:
+        raise CheckpointError(f"{path} has {size:,} bytes, and no vocabulary has more than {_MOST_BYTES:,}; download it again.")
 
 
 def _fit(folder: Path, read: Callable[[Mapping[str, Any]], Any], config: Mapping[str, Any]) -> Any:
@@ -197,7 +217,7 @@ def _frame(rust: tokenizers.Tokenizer, config: Mapping[str, Any]) -> None:
 
     "false" takes nothing away: a template that adds an end token, as Qwen3-Embedding's does, was trained with it.
     """
-    probe = rust.encode("a")
+    probe = _probe(rust)
     outside = [bool(special) for special in probe.special_tokens_mask]
     inside = outside.index(False) if False in outside else len(outside)
     before, after = probe.tokens[:inside], [t for t, special in zip(probe.tokens, outside, strict=True) if special][inside:]
@@ -210,6 +230,17 @@ def _frame(rust: tokenizers.Tokenizer, config: Mapping[str, Any]) -> None:
     rust.post_processor = processors.TemplateProcessing(
         single=template[0], pair=" ".join(template), special_tokens=list(names.items())
     )
+
+
+def _probe(rust: tokenizers.Tokenizer) -> tokenizers.Encoding:
+    """Returns a text of one word or letter, encoded: "a", or one of the first words where no token stands for the unknown."""
+    with suppress(Exception):  # the Rust library's own, bare
+        return rust.encode("a")
+    words = sorted(rust.get_vocab(with_added_tokens=False).items(), key=lambda item: item[1])
+    for word, _ in words[:_PROBED]:
+        with suppress(Exception):
+            return rust.encode(word)
+    raise StrangeTokenizerError("it encodes none of its own words.")
 
 
 def _asked(rust: tokenizers.Tokenizer, config: Mapping[str, Any], name: str) -> str | None:
@@ -233,10 +264,13 @@ def _chat_template(folder: Path, config: Mapping[str, Any]) -> str | None:
 
 def _converted(folder: Path) -> tokenizers.Tokenizer:
     """A Rust tokenizer from an older vocabulary: vocab.txt, vocab.json with merges.txt, or a sentencepiece model."""
+    load = quiet_transformers().AutoTokenizer.from_pretrained
     try:
-        found = quiet_transformers().AutoTokenizer.from_pretrained(str(folder), trust_remote_code=False, local_files_only=True)
-    except (ValueError, OSError, KeyError, TypeError, ImportError, AttributeError) as error:
-        reason = str(error).strip().split("\n")[0]
+        found = load(str(folder), trust_remote_code=False, local_files_only=True)
+    except (KeyboardInterrupt, SystemExit):
+        raise
+    except BaseException as error:  # noqa: BLE001 - other people's code over a stranger's files, and panics of Rust are no Exception
+        reason = str(error).strip().split("\n")[0] or type(error).__name__
         raise CheckpointError(f"the tokenizer of {folder} cannot be loaded without executing its code: {reason}") from None
     rust = getattr(found, "backend_tokenizer", None)
     if rust is None:

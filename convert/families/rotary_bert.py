@@ -59,6 +59,9 @@ def _read_public_nomic(config: Config) -> RotaryBertConfig:
     for key in ("num_shared_experts", "expert_choice_router", "moe_normalize_expert_weights"):
         if experts and config.get(key):
             raise UnsupportedModelError(f"{key} {config[key]!r} is not supported for NomicBERT.")
+    chosen = config.get("moe_top_k", 1) if experts else 0
+    if chosen > experts:
+        raise UnsupportedModelError(f"moe_top_k {chosen} of {experts} experts cannot be.")
     return RotaryBertConfig(
         vocabulary=config["vocab_size"],
         types=config["type_vocab_size"],
@@ -76,7 +79,7 @@ def _read_public_nomic(config: Config) -> RotaryBertConfig:
         up_bias=config["mlp_fc1_bias"],
         down_bias=config["mlp_fc2_bias"],
         experts=experts,
-        chosen=config.get("moe_top_k", 1) if experts else 0,
+        chosen=chosen,
     )
 
 

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from jaxembed.errors import CheckpointError
+from jaxembed.errors import CheckpointError, shown
 
 
 def is_there(path: Path) -> bool:
@@ -32,15 +32,22 @@ def is_there(path: Path) -> bool:
     raise CheckpointError(f"{path} is {what}; download the whole checkpoint.")
 
 
+# Of a small file; the index of a thousand shards takes some MiB, and JSON some ten times as much in memory as on a disk.
+_MOST_BYTES = 32 << 20
+
+
 def read_text(path: Path) -> str | None:
     """Returns what a text file holds, None if there is no file. Raises `CheckpointError` for one that cannot be read."""
     if not is_there(path):
         return None
     try:
+        size = path.stat().st_size
+        if size > _MOST_BYTES:
+            raise CheckpointError(f"{path} has {size:,} bytes, and no more than {_MOST_BYTES:,} are read; download it again.")
         return path.read_text(encoding="utf-8")
     except OSError as error:
         raise _unreadable(path, error) from None
-    except ValueError as error:
+    except UnicodeDecodeError as error:
         raise CheckpointError(f"{path} is not text in UTF-8: {error}.") from None
 
 
@@ -94,7 +101,7 @@ def inside(place: str, said_by: Path) -> str:
     """Returns the path of a part of a checkpoint. Raises `CheckpointError` if it leads out of the checkpoint's folder."""
     path = PurePosixPath(place)
     if path.is_absolute() or ".." in path.parts:
-        raise CheckpointError(f"{said_by} names {place!r}, which lies outside the checkpoint's folder.")
+        raise CheckpointError(f"{said_by} names {shown(place)}, which lies outside the checkpoint's folder.")
     return place
 
 
@@ -117,13 +124,18 @@ def mapping(found: Mapping[str, Any], key: str, path: Path) -> Mapping[str, Any]
     """Returns the object under a key of a file, empty where there is none. Raises `CheckpointError` for anything else."""
     value = found.get(key)
     if value is not None and not isinstance(value, Mapping):
-        raise CheckpointError(f"{key} of {path} should be an object, not {value!r}.")
+        raise CheckpointError(f"{key} of {path} should be an object, not {shown(value)}.")
     return value or {}
 
 
 def is_real(value: Any) -> bool:
-    """Whether a JSON value is a number; true and false are none, nor are the infinities that Python's reader takes."""
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    """Whether a JSON value is a number; true and false are none, nor is what no float can hold."""
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        return False
+    try:
+        return math.isfinite(value)
+    except OverflowError:
+        return False
 
 
 def is_whole(value: Any) -> bool:
@@ -140,7 +152,7 @@ def whole_number(found: Mapping[str, Any], key: str, path: Path) -> int | None:
     if value is None:
         return None
     if not is_whole(value) or value < 1:
-        raise CheckpointError(f"{key} of {path} should be a whole number above 0, not {value!r}.")
+        raise CheckpointError(f"{key} of {path} should be a whole number above 0, not {shown(value)}.")
     return int(value)
 
 

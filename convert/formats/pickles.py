@@ -5,12 +5,14 @@ that a pickle names is refused by its name. The opcodes are those of Python's `p
 is in torch's `serialization.py` and `_utils.py`.
 """
 
+import io
 import pickletools
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import IO, Any
 
-from jaxembed.errors import UnsupportedModelError
+from jaxembed.convert.formats.tensors import MOST_AXES
+from jaxembed.errors import UnsupportedModelError, sentence, shown
 
 # torch's storage classes, and its dtypes as the file of an untyped storage names them.
 STORAGES = {
@@ -26,6 +28,13 @@ STORAGES = {
     "BoolStorage": "bool",
 }
 _DTYPES = ("float8_e4m3fn", "float8_e5m2", "uint16", "uint32", "uint64", *STORAGES.values())
+
+
+# The pickle of a large model has some hundred bytes and forty opcodes for each of ten thousand tensors. What it makes takes up
+# to 300 bytes an opcode.
+_MOST_BYTES, _MOST_OPCODES = 16 << 20, 1_500_000
+# Larger than the bytes of any file, small enough that products of sixty of them are quick.
+_MOST = 1 << 63
 
 
 class MalformedPickleError(Exception):
@@ -89,9 +98,15 @@ _PUT, _GET = {"PUT", "BINPUT", "LONG_BINPUT"}, {"GET", "BINGET", "LONG_BINGET"}
 def load(stream: IO[bytes], origin: str) -> Any:
     """Reads one pickle and leaves the stream behind its last byte. origin: what messages call the file.
 
-    Raises `MalformedPickleError`, and `UnsupportedModelError` for a pickle that holds anything but data.
+    What a pickle may take is bounded: its bytes, its opcodes (and so what lies on the stack and in the memo), the axes of a
+    tensor, the digits of a count. Raises `MalformedPickleError`, and `UnsupportedModelError` for one that holds anything but
+    data.
     """
-    return _Machine(origin).run(stream)
+    begin = stream.tell()
+    held = io.BytesIO(stream.read(_MOST_BYTES + 1))
+    found = _Machine(origin).run(held)
+    stream.seek(begin + held.tell())
+    return found
 
 
 class _Machine:
@@ -105,7 +120,9 @@ class _Machine:
 
     def run(self, stream: IO[bytes]) -> Any:
         try:
-            for opcode, argument, _ in pickletools.genops(stream):
+            for number, (opcode, argument, place) in enumerate(pickletools.genops(stream)):
+                if number == _MOST_OPCODES or (place or 0) > _MOST_BYTES:
+                    raise ValueError("its pickle is larger than any model's")
                 if opcode.name == "STOP":
                     return self.stack.pop()
                 self._step(opcode.name, argument)
@@ -227,7 +244,9 @@ def _typed_tensor(
 
 
 def _view(storage: Any, dtype: str, start: Any, shape: Any, strides: Any) -> Tensor:
-    sizes, steps = tuple(map(_natural, _the(tuple, shape))), tuple(map(_natural, _the(tuple, strides)))
+    if max(len(_the(tuple, shape)), len(_the(tuple, strides))) > MOST_AXES:
+        raise ValueError(f"a tensor of more than {MOST_AXES} axes")
+    sizes, steps = tuple(map(_natural, shape)), tuple(map(_natural, strides))
     if len(sizes) != len(steps):
         raise ValueError("a tensor with more strides than axes")
     return Tensor(_the(Storage, storage), dtype, _natural(start), sizes, steps)
@@ -266,8 +285,8 @@ def _the(type_: type, value: Any) -> Any:
 def _natural(value: Any) -> int:
     if isinstance(value, bool) or not isinstance(value, int):
         raise TypeError(f"a {type(value).__name__} where a count should be")
-    if value < 0:
-        raise ValueError(f"{value} where a count should be")
+    if not 0 <= value < _MOST:
+        raise ValueError(f"{shown(value)} where a count should be")
     return value
 
 
@@ -279,7 +298,7 @@ def _key(value: Any) -> str | int:
 
 
 def _short(what: object) -> str:
-    return " ".join(str(what).split())[:200]
+    return sentence(str(what)[:2000], 200)
 
 
 def _whole(items: list[Any], count: int) -> list[Any]:

@@ -20,6 +20,10 @@ DTYPES: Mapping[str, np.dtype] = {
 }
 
 
+# The most axes that numpy has; a weight has four at most.
+MOST_AXES = 64
+
+
 @dataclass(frozen=True)
 class StoredTensor:
     """One tensor in a file.

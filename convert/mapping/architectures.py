@@ -8,9 +8,11 @@ from typing import Any
 from jaxembed.convert.mapping.keys import Keys
 from jaxembed.convert.mapping.registry import ANY_DECODER, FAMILIES, Family
 from jaxembed.convert.mapping.values import checked
-from jaxembed.errors import UnsupportedModelError
+from jaxembed.errors import UnsupportedModelError, shown
 
 _log = logging.getLogger(__name__)
+# Characters of a message that lists what there is, all of which is our own.
+_MOST_LISTED = 1600
 
 # What a class is called whose head decides what its checkpoint means; those of language models only taught the states below.
 _HEAD = re.compile("Classif|Regression|MultipleChoice|QuestionAnswering|NextSentence|Reward|Rerank|Ranking")
@@ -130,7 +132,8 @@ def head_dropped(config: Mapping[str, Any], said: str) -> UnsupportedModelError:
     return UnsupportedModelError(
         f"this checkpoint is no embedder, its answers come from a head ({said}): the head would be dropped, for classifiers, "
         "rerankers and reward models are not served yet; for embeddings of the model below the head, give convert='embed' "
-        f"(`jaxembed serve --convert embed`){override}."
+        f"(`jaxembed serve --convert embed`){override}.",
+        most=_MOST_LISTED,
     )
 
 
@@ -144,9 +147,9 @@ def _bare(names: Sequence[str]) -> list[str]:
 
 def unsupported(config: Mapping[str, Any], reason: str) -> UnsupportedModelError:
     """Returns the error for an architecture that cannot be served, with what can."""
-    given = ", ".join(config.get("architectures") or []) or f"model_type {config.get('model_type')!r}"
+    given = shown(", ".join(config.get("architectures") or []))[1:-1] or f"model_type {shown(config.get('model_type'))}"
     return UnsupportedModelError(
-        f"the architecture {given} is not supported ({reason.rstrip('.')}); supported are {supported()}."
+        f"the architecture {given} is not supported ({reason.rstrip('.')}); supported are {supported()}.", most=_MOST_LISTED
     )
 
 

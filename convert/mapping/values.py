@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from jaxembed.convert.formats.json_files import is_real, is_whole
-from jaxembed.errors import UnsupportedModelError
+from jaxembed.errors import UnsupportedModelError, shown
 
 
 def _are(check: Callable[[Any], bool]) -> Callable[[Any], bool]:
@@ -14,6 +14,20 @@ def _are(check: Callable[[Any], bool]) -> Callable[[Any], bool]:
 def _is_text(value: Any) -> bool:
     return isinstance(value, str)
 
+
+# The largest value that a size may have; what is declared, and looked for among the tensors, grows with some of them, and
+# tables by distance are made before the tensors are looked at. No tensor has more than the last along an axis.
+_MOST = {
+    **dict.fromkeys(
+        """
+        num_hidden_layers n_layers num_layers n_layer num_hidden_groups inner_group_num global_attn_every_n_layers
+        sliding_window_pattern _sliding_window_pattern no_rope_layer_interval moe_every_n_layers
+        """.split(),
+        10_000,
+    ),
+    **dict.fromkeys(("relative_attention_num_buckets", "relative_attention_max_distance"), 1 << 20),
+}
+_MOST_OF_ANY = (1 << 31) - 1
 
 # What the values of these keys are called in an error, what they must be, and the keys.
 _KINDS: tuple[tuple[str, Callable[[Any], bool], str], ...] = (
@@ -79,7 +93,10 @@ def checked(key: str, value: Any, file: str = "config.json") -> Any:
         return value
     what, fits = _CHECKS[key]
     if not fits(value):
-        raise UnsupportedModelError(f"{file} says {key}: {value!r}, and it must be {what}.")
+        raise UnsupportedModelError(f"{file} says {key}: {shown(value)}, and it must be {what}.")
+    most = _MOST.get(key, _MOST_OF_ANY)
+    if what.startswith("a whole number") and value > most:
+        raise UnsupportedModelError(f"{file} says {key}: {shown(value)}, and it may be {most:,} at most.")
     return int(value) if key in _WHOLE else value
 
 

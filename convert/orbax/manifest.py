@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from jaxembed.convert.formats.json_files import read_json, replacing
+from jaxembed.convert.formats.tensors import DTYPES
 from jaxembed.convert.mapping import rules
 from jaxembed.errors import CheckpointError
 
@@ -24,6 +25,8 @@ NAME = "manifest.json"
 ARRAYS = "arrays"
 _FAMILY = "jaxembed/"
 FORMAT = f"{_FAMILY}2"
+# No model has as many; each is read by itself.
+_MOST_LAYERS = 10_000
 
 _PACKAGES = ("jaxembed", "jax", "flax", "orbax-checkpoint", "numpy")
 
@@ -116,7 +119,7 @@ def read_manifest(folder: Path) -> Manifest | None:
         arrays = {name: StoredArray(**_tuples(entry)) for name, entry in content.pop("arrays").items()}
         found = Manifest(arrays=arrays, **content)
         _check(found)
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
         if isinstance(error, CheckpointError):
             raise
         what = f"it lacks {error}" if isinstance(error, KeyError) else str(error)
@@ -129,7 +132,7 @@ def _check(found: Manifest) -> None:
     name, revision, files = found.source["name"], found.source["revision"], found.source["files"]
     expected: list[tuple[str, Any, Any]] = [
         ("source", [name, revision or "", *files, *files.values()], str),
-        ("family, rules and dtype", [found.family, found.rules, found.dtype, found.fingerprint], str),
+        ("family, rules, dtype and adapter", [found.family, found.rules, found.dtype, found.fingerprint, found.adapter], str),
         ("texts", found.vectors["texts"], str),
         ("layout", [found.layout], int),
         ("config", [found.config or {}], dict),
@@ -138,8 +141,13 @@ def _check(found: Manifest) -> None:
     for what, values, type_ in expected:
         if not all(isinstance(value, type_) for value in values):
             raise TypeError(f"{what} should hold {type_.__name__} only")
-    for array in found.arrays.values():
-        np.dtype(array.dtype)
+    for path, array in found.arrays.items():
+        if Path(path).name != path:
+            raise ValueError(f"{path} is no name of an array")
+        if array.dtype not in DTYPES:
+            raise ValueError(f"{path} has the type {array.dtype}")
+        if any(size < 0 for size in array.shape) or (array.stacked and not 0 < array.shape[0] <= _MOST_LAYERS):
+            raise ValueError(f"{path} has no shape of an array")
     np.frombuffer(base64.b64decode(found.vectors["float32"]), "<f4")
 
 

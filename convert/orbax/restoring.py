@@ -13,7 +13,7 @@ from jaxembed.convert.orbax.manifest import ARRAYS, Manifest, StoredArray, diges
 from jaxembed.convert.orbax.writing import digest_of, digest_of_piece
 from jaxembed.convert.weights.filling import Memory, read_leaves
 from jaxembed.convert.weights.parameters import Declared, Parameter, fill, layouts
-from jaxembed.errors import CheckpointError, InputError
+from jaxembed.errors import CheckpointError, InputError, shown
 from jaxembed.layers import sharding
 from jaxembed.layers.int8 import Quantized
 from jaxembed.models.backbone import BackboneConfig
@@ -63,11 +63,17 @@ def stored_parameters(model: Declared, folder: Path, manifest: Manifest) -> list
         found.append(
             Parameter(path, shape, array.axes, dtype, reads, array.stacked, model.summed.get(path) if array.stacked else None)
         )
+    _check_files(folder, manifest)
     return found
+
+
+def _check_files(folder: Path, manifest: Manifest) -> None:
+    store.check(folder / ARRAYS, {path: (array.shape, array.dtype) for path, array in manifest.arrays.items()})
 
 
 def check_arrays(folder: Path, manifest: Manifest) -> None:
     """Raises `CheckpointError` for the first array whose bytes are not those that were written."""
+    _check_files(folder, manifest)
     for path, array in manifest.arrays.items():
         digests = [digest_of_piece(store.read(folder / ARRAYS, path, layer)) for layer in array.layers]
         if digest_of(digests) != array.xxh3:
@@ -77,8 +83,8 @@ def check_arrays(folder: Path, manifest: Manifest) -> None:
 def _check_adapter(config: BackboneConfig, folder: Path, manifest: Manifest) -> None:
     asked, merged = (Path(adapter).name for adapter in (config.adapter, manifest.adapter))
     if asked != merged:
-        has = f"has the task {merged!r} merged into its weights for good" if merged else "was converted without a task"
-        what = f"for {asked!r}" if asked else "for none"
+        has = f"has the task {shown(merged)} merged into its weights for good" if merged else "was converted without a task"
+        what = f"for {shown(asked)}" if asked else "for none"
         raise InputError(f"{folder} {has}; {what}, convert the checkpoint again with those overrides.", field="hf_overrides")
 
 

@@ -8,6 +8,7 @@ how Orbax is meant to be extended, writes only what each array will be, and `wri
 import itertools
 import json
 import logging
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,6 +19,7 @@ import numpy as np
 import orbax.checkpoint as ocp
 import tensorstore
 
+from jaxembed.convert.formats.json_files import is_there, read_json
 from jaxembed.convert.formats.tensors import DTYPES
 from jaxembed.convert.orbax.writing import Outline
 from jaxembed.errors import CheckpointError, InputError
@@ -74,11 +76,9 @@ def create(folder: Path, arrays: Mapping[str, Outline]) -> None:
 def restore(folder: Path, arrays: Mapping[str, tuple[int, Any, jax.sharding.Sharding]]) -> Iterator[tuple[str, jax.Array]]:
     """Yields each array as it is restored, on the devices of its sharding.
 
-    arrays: for each path its bytes, the type it shall have and its sharding. Only what each device holds is read for it.
-    Raises `CheckpointError` if the files are damaged or incomplete.
+    arrays: for each path, which `check` has seen, its bytes, the type it shall have and its sharding. Only what each device
+    holds is read for it. Raises `CheckpointError` if the files are damaged or incomplete.
     """
-    for path in arrays:
-        _check_whole(folder, path)
     try:
         with _quiet(), _checkpointer() as checkpointer:
             for group in _groups(arrays):
@@ -108,21 +108,38 @@ def read(folder: Path, path: str, layer: int | None = None) -> np.ndarray:
     return value
 
 
-def _check_whole(folder: Path, path: str) -> None:
-    """Raises `CheckpointError` if a chunk of an array is missing or has not the size of a chunk: none is compressed.
+def check(folder: Path, arrays: Mapping[str, tuple[tuple[int, ...], str]]) -> None:
+    """Raises `CheckpointError` for arrays that are not there as they were written: what is read later is files of known sizes.
 
-    Asked before Orbax is, which after one chunk that cannot be read leaves others unread with warnings of its own.
+    Asked before anything is opened: tensorstore waits for ever at a pipe and reads whatever a chunk holds, and Orbax, after one
+    chunk that cannot be read, leaves others unread with warnings of its own.
+
+    Args:
+        folder: the Orbax checkpoint.
+        arrays: shape and type of each by its path.
     """
     try:
-        about = json.loads((folder / path / ".zarray").read_text())
-        shape, chunks = about["shape"], about["chunks"]
-        size = int(np.prod(chunks)) * _zarr_dtype(about["dtype"]).itemsize
-        for index in itertools.product(*(range(-(-whole // part)) for whole, part in zip(shape, chunks, strict=True))):
-            name = ".".join(map(str, index)) or "0"
-            if (folder / path / name).stat().st_size != size:
-                raise ValueError(f"{path}/{name} was cut short")
-    except (OSError, ValueError, KeyError) as error:
+        for each in sorted(folder.rglob("*")):
+            if not (each.is_dir() and not each.is_symlink()):
+                is_there(each)
+        for path, (shape, dtype) in arrays.items():
+            _check_array(folder, path, shape, dtype)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise _damaged(folder, error) from None
+
+
+def _check_array(folder: Path, path: str, shape: tuple[int, ...], dtype: str) -> None:
+    about = read_json(folder / path / ".zarray") or {}
+    chunks = about["chunks"]
+    plain = all(about[key] is None for key in ("compressor", "filters")) and about["order"] == "C"
+    fits = len(chunks) == len(shape) and all(0 < part <= max(size, 1) for part, size in zip(chunks, shape, strict=False))
+    if tuple(about["shape"]) != shape or _zarr_dtype(about["dtype"]) != DTYPES[dtype] or not (plain and fits):
+        raise ValueError(f"{path}/.zarray is not what was written")
+    size = math.prod(chunks) * DTYPES[dtype].itemsize
+    for index in itertools.product(*(range(-(-whole // part)) for whole, part in zip(shape, chunks, strict=True))):
+        name = ".".join(map(str, index)) or "0"
+        if (folder / path / name).stat().st_size != size:
+            raise ValueError(f"{path}/{name} has not the bytes that were written")
 
 
 def _zarr_dtype(name: str) -> np.dtype:

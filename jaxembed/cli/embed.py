@@ -7,13 +7,13 @@ import signal
 import sys
 import threading
 import uuid
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from jaxembed.cli.options import add_model_arguments, add_running_arguments, load_llm, prompt_named, truncation
 from jaxembed.cli.progress import text_progress
-from jaxembed.errors import InputError
+from jaxembed.errors import InputError, JaxEmbedError, shown
 
 # How JSON lines begin on standard input, where no file name tells them from plain text.
 _OBJECT = re.compile(r'\s*\{\s*"')
@@ -32,7 +32,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Embeds the texts and writes or shows the vectors. An output file appears whole or not at all."""
+    """Embeds the texts and writes or shows the vectors. An output file appears whole or not at all.
+
+    A text whose vector is not finite keeps its place, as NaN or null, and is named by the error that ends the command.
+    """
     if bool(arguments.texts) == bool(arguments.input):
         raise InputError("give the texts either as arguments or with --input FILE ('-' reads standard input).", field="TEXT")
     output = Path(arguments.output) if arguments.output else None
@@ -56,11 +59,33 @@ def run(arguments: argparse.Namespace) -> None:
                 f"no prompt is put before the texts, as in vLLM; --prompt-name {default} is the model's own.", file=sys.stderr
             )
         results = llm.stream(texts, params, prefix=prefix, progress=tick, tokenization_kwargs=truncation(arguments))
-        vectors = (vector for vector, _ in results)
+        broken: list[int] = []
+        vectors = _watched((vector for vector, _ in results), broken)
         if output is None:
             show(texts, vectors)
         else:
             write(output, texts, vectors)
+    if broken:
+        raise JaxEmbedError(_named(broken, texts))
+
+
+def _watched(vectors: Iterable[Any], broken: list[int]) -> Iterator[Any]:
+    """Yields vectors as they are, and notes the places of those that are not finite."""
+    from jaxembed.engine.finite import not_finite
+
+    for place, vector in enumerate(vectors):
+        if not_finite([vector]):
+            broken.append(place)
+        yield vector
+
+
+def _named(broken: Sequence[int], texts: Sequence[str]) -> str:
+    first = ", ".join(f"number {place + 1} ({shown(texts[place], 40)})" for place in broken[:5])
+    more = f" and {len(broken) - 5} more" if len(broken) > 5 else ""
+    return (
+        f"{len(broken)} of {len(texts)} texts have no finite vector: {first}{more}. A row of the table of words is spoilt, or "
+        "numbers overflow; all other texts have theirs."
+    )
 
 
 def read_texts(name: str) -> Iterator[str]:
@@ -165,6 +190,8 @@ def _write_npy(path: Path, count: int, vectors: Iterable[Any]) -> None:
 
 
 def _line(text: str, vector: Any) -> str:
+    import numpy as np
     import orjson
 
+    vector = vector if np.isfinite(vector).all() else None
     return orjson.dumps({"text": text, "embedding": vector}, option=orjson.OPT_SERIALIZE_NUMPY).decode() + "\n"

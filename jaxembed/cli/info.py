@@ -15,8 +15,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Prints each fact with the file it came from. Reads no weights, only their shapes."""
+    """Prints each fact with the file it came from. Reads no weights, only their shapes.
+
+    Raises `CheckpointError`, behind the facts, if the shapes are not those that the config asks for.
+    """
     from jaxembed.convert.checkpoint.loading import describe
+    from jaxembed.errors import sentence
 
     found = describe(
         arguments.model,
@@ -45,10 +49,19 @@ def run(arguments: argparse.Namespace) -> None:
         facts["not used"] = (", ".join(unused), "heads for sparse or token vectors, beside the embedder's weights")
     print(found.name)
     for name, (value, source) in facts.items():
-        print(f"  {name:<15} {value:<44} {source}".rstrip())
+        print(f"  {name:<15} {sentence(value):<44} {source}".rstrip())
     for name, prompt in recipe.prompts.items():
         default = " (SentenceTransformer's default; not applied elsewhere)" if name == recipe.default_prompt_name else ""
         print(f"  prompt {name!r}: {prompt!r}{default}")
+    _check_fit(found)
+
+
+def _check_fit(found: Any) -> None:
+    from jaxembed.convert.orbax.manifest import read_manifest
+    from jaxembed.convert.weights.parameters import declare, open_parameters
+
+    if read_manifest(found.folder) is None:
+        open_parameters(declare(found.family, found.config, found.recipe), found.folder)
 
 
 def _layers(config: Any) -> tuple[str, str]:

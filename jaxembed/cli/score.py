@@ -1,8 +1,10 @@
 """`jaxembed score`: how similar texts are to a query."""
 
 import argparse
+import math
 
 from jaxembed.cli.options import add_model_arguments, add_running_arguments, load_llm, truncation
+from jaxembed.errors import NonFiniteError
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -14,8 +16,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Prints the cosine similarity of each text with the query, in the order given."""
+    """Prints the cosine similarity of each text with the query, in the order given. Raises `NonFiniteError` if one has none."""
     llm = load_llm(arguments)
     outputs = llm.score(arguments.query, arguments.texts, use_tqdm=False, tokenization_kwargs=truncation(arguments))
     for text, output in zip(arguments.texts, outputs, strict=True):
         print(f"{output.outputs.score:.4f}  {text}")
+    broken = [place for place, output in enumerate(outputs) if not math.isfinite(output.outputs.score)]
+    if broken:
+        raise NonFiniteError(broken, field="TEXT")

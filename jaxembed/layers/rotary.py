@@ -1,6 +1,7 @@
 """Rotary position embedding (Su et al., arXiv 2104.09864) and the scalings that checkpoints ask for."""
 
 import math
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -9,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from jaxembed.errors import UnsupportedModelError
+from jaxembed.errors import UnsupportedModelError, shown
 
 SCALINGS = ("default", "linear", "dynamic", "ntk", "yarn", "llama3", "longrope")
 # Numbers without which a scaling means nothing, and those that may be left out. All are above 0, but for yarn's weights.
@@ -46,7 +47,7 @@ class Rotary:
         numbers = dict(config.get("rope_parameters") or config.get("rope_scaling") or {})
         if layer_type is not None:
             numbers = dict(numbers.get(layer_type) or {})
-        theta = float(numbers.pop("rope_theta", None) or config.get("rope_theta") or theta)
+        theta = next(one for one in (numbers.pop("rope_theta", None), config.get("rope_theta"), theta) if one is not None)
         part = numbers.pop("partial_rotary_factor", None) or config.get("partial_rotary_factor") or part
         if not 0 < part <= 1 or (width % 2 and part == 1):
             raise UnsupportedModelError(f"of heads of {width} numbers a share of {part} cannot be turned in pairs.")
@@ -64,14 +65,16 @@ class Rotary:
                 f"rope parameters of their own for {', '.join(nested)} are not supported for this model."
             )
         if scaling not in SCALINGS:
-            raise UnsupportedModelError(f"the rope type {scaling!r} is not supported; supported are {', '.join(SCALINGS)}.")
+            raise UnsupportedModelError(
+                f"the rope type {shown(scaling)} is not supported; supported are {', '.join(SCALINGS)}."
+            )
         if own.get("mixed_b") is not None:
             raise UnsupportedModelError(f"mixed_b {own['mixed_b']} of an ntk rope is not supported.")
         own = {key: tuple(value) if isinstance(value, list) else value for key, value in own.items()}
         if scaling in ("yarn", "llama3", "longrope") and own.get("original_max_position_embeddings") is None:
             own["original_max_position_embeddings"] = longest
         _check(scaling, own, theta, -(-width // 2))
-        return cls(width, theta, scaling, longest, tuple(sorted(own.items())))
+        return cls(width, float(theta), scaling, longest, tuple(sorted(own.items())))
 
     def tables(self, positions: Int[Array, " t"], lengths: Int[Array, " t"]) -> tuple[Float[Array, "t r"], Float[Array, "t r"]]:
         """Returns cosines and sines, r = width / 2, in float32: bfloat16 would round position 257 to 256.
@@ -166,11 +169,13 @@ def _check(scaling: str, numbers: Mapping[str, Any], theta: float, turns: int) -
     """Raises `UnsupportedModelError` for what is missing, or no number that a rope could have. turns: how many pairs turn."""
 
     def is_number(value: Any, least: float) -> bool:
-        return isinstance(value, int | float) and not isinstance(value, bool) and least <= value < math.inf
+        # A whole number may be too large for any float.
+        largest = sys.float_info.max
+        return isinstance(value, int | float) and not isinstance(value, bool) and least <= value <= largest
 
     tiny = float(np.finfo(np.float32).tiny)
     if not turns or not is_number(theta, tiny):
-        raise UnsupportedModelError(f"a rope of base {theta} over {turns} pairs is not supported.")
+        raise UnsupportedModelError(f"a rope of base {shown(theta)} over {turns} pairs is not supported.")
     if scaling == "default":
         return
     needed = _NEEDED.get(scaling, ())
@@ -184,7 +189,9 @@ def _check(scaling: str, numbers: Mapping[str, Any], theta: float, turns: int) -
         else:
             fits, wanted = is_number(value, 0 if name in _MAY_BE_ZERO else tiny), "a number above 0"
         if not fits:
-            raise UnsupportedModelError(f"config.json says {name}: {value!r} of a {scaling} rope, and it must be {wanted}.")
+            raise UnsupportedModelError(
+                f"config.json says {name}: {shown(value)} of a {scaling} rope, and it must be {wanted}."
+            )
     if scaling == "llama3" and numbers["low_freq_factor"] == numbers["high_freq_factor"]:
         raise UnsupportedModelError("low_freq_factor and high_freq_factor of a llama3 rope must differ.")
 

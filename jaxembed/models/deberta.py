@@ -14,6 +14,7 @@ from flax import nnx
 from jaxtyping import Array, Float, Int
 
 from jaxembed.kernels_pallas import Spans
+from jaxembed.kernels_pallas.finite import apart
 from jaxembed.layers import ACTIVATIONS, Heads, LayerNorm, Linear, Merge, stacked
 from jaxembed.layers.run import Run
 from jaxembed.models.backbone import BackboneConfig
@@ -84,7 +85,7 @@ class Layer(nnx.Module):
 
     def attend(self, x: Float[Array, "t d"], spans: Spans, cell: int, places: Float[Array, "p d"]) -> Float[Array, "t n h"]:
         config = self.config
-        q, k, v = (one.reshape(-1, cell, *one.shape[1:]) for one in (self.q(x), self.k(x), self.v(x)))
+        q, k, v = (one.reshape(-1, cell, *one.shape[1:]) for one in (self.q(x), *apart(self.k(x), self.v(x))))
         place = jnp.arange(cell, dtype=jnp.int32)
         rows = config.bucket(place[:, None] - place)
         scores = jnp.einsum("cinh,cjnh->cnij", q, k, preferred_element_type=jnp.float32)

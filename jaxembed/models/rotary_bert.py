@@ -63,8 +63,20 @@ class Adapters(nnx.Module):
 
     def __call__(self, x: Float[Array, "t i"], tasks: Float[Array, "t a"]) -> Float[Array, "t o"]:
         """tasks: one-hot, the task of each token."""
-        low = jnp.einsum("ti,ari->tar", x, self.down[...]) * tasks[:, :, None]
-        return jnp.einsum("tar,aor->to", low, self.up[...]) * self.scale
+        low = _chosen(jnp.einsum("ti,ari->tar", x, self.down[...]), tasks[:, :, None])
+        return _raised("tar,aor->to", low, self.up[...], tasks) * self.scale
+
+
+def _chosen(x: Array, tasks: Array) -> Array:
+    """Returns x where it is of a token's own task, and 0 elsewhere: not a product, because 0 · NaN is NaN."""
+    return jnp.where(tasks != 0, x, 0)
+
+
+def _raised(equation: str, low: Array, up: Array, tasks: Array) -> Array:
+    """Returns the product with `up`, one matrix a task; tokens of a task whose matrix is not finite get NaN, and they alone."""
+    finite = jnp.isfinite(up)
+    broken = tasks @ (~finite.all((1, 2))).astype(tasks.dtype)
+    return jnp.where(broken[:, None] != 0, jnp.nan, jnp.einsum(equation, low, jnp.where(finite, up, 0)))
 
 
 def _adapted(y: Array, adapters: Adapters | None, x: Array, tasks: Array | None) -> Array:
@@ -98,8 +110,8 @@ class Embeddings(nnx.Module):
         return self.norm(x)
 
     def _low_rank(self, low: Any, up: Any, ids: Array, tasks: Array) -> Float[Array, "t d"]:
-        mine = low[...][:, ids] * tasks.T[:, :, None]
-        return jnp.einsum("atr,ard->td", mine, up[...]) * self.scale
+        mine = _chosen(low[...][:, ids], tasks.T[:, :, None])
+        return _raised("atr,ard->td", mine, up[...], tasks) * self.scale
 
 
 class Mlp(nnx.Module):
@@ -139,7 +151,9 @@ class Experts(nnx.Module):
         best, which = jax.lax.top_k(weights, self.chosen)
         shares = (jax.nn.one_hot(which, weights.shape[-1]) * best[..., None]).sum(1).astype(x.dtype)
         wide = ACTIVATIONS[self.activation](jnp.einsum("td,xdf->txf", x, self.up[...]))
-        return jnp.einsum("txf,xfd->td", wide * shares[..., None], self.down[...]) + self.b[...]
+        # What overflows in an expert that was not chosen must not come through its share of 0.
+        wide = jnp.where(shares[..., None] != 0, wide * shares[..., None], 0)
+        return jnp.einsum("txf,xfd->td", wide, self.down[...]) + self.b[...]
 
 
 class Layer(nnx.Module):

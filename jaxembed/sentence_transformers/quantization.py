@@ -6,7 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from jaxembed.errors import InputError
+from jaxembed.engine.finite import not_finite
+from jaxembed.errors import InputError, NonFiniteError
 
 PRECISIONS = ("float32", "int8", "uint8", "binary", "ubinary")
 
@@ -35,6 +36,7 @@ def quantize_embeddings(
 
     Raises:
         InputError: an unknown precision, integers, or a range to be drawn from a single vector.
+        NonFiniteError: a vector with NaN or infinite numbers, which only float32 can hold.
     """
     if precision not in PRECISIONS:
         raise InputError(f"Precision {precision!r} is not supported, must be one of {list(PRECISIONS)}", field="precision")
@@ -50,6 +52,10 @@ def quantize_embeddings(
         raise InputError("Embeddings to quantize must be float rather than int8 or uint8.", field="embeddings")
     if precision == "float32":
         return values.astype(np.float32)
+    broken = not_finite(list(values if values.ndim > 1 else values[None]))
+    if broken:
+        # Neither a bit nor a step of a range stands for NaN, and a range drawn from it is one for nobody.
+        raise NonFiniteError(broken, field="embeddings")
     if precision == "ubinary":
         return np.packbits(values > 0, axis=-1)
     if precision == "binary":
@@ -75,4 +81,6 @@ def _ranges(values: np.ndarray, precision: str, calibration: np.ndarray | None) 
                 "Computing %s quantization ranges from %d embeddings; more would be steadier.", precision, len(values)
             )
         calibration = values
+    elif broken := not_finite(list(np.atleast_2d(calibration))):
+        raise NonFiniteError(broken, field="calibration_embeddings")
     return np.stack([calibration.min(axis=0), calibration.max(axis=0)])

@@ -7,6 +7,7 @@ from jaxembed.kernels_pallas.attention.reference import REFERENCE
 from jaxembed.kernels_pallas.backend import Backend, Kernel, Operation
 from jaxembed.kernels_pallas.bias import Alibi, RelativeBias
 from jaxembed.kernels_pallas.choice import Choice
+from jaxembed.kernels_pallas.finite import apart
 from jaxembed.kernels_pallas.shapes import AttentionShape
 from jaxembed.kernels_pallas.spans import Spans
 
@@ -41,8 +42,10 @@ def attention(
         bias: what is added to scores for the distance of query and key, after the soft cap.
 
     Returns:
-        What each token's query heads read, of q's type.
+        What each token's query heads read, of q's type. A query that sees a key or a value that is not finite gets NaN from
+        that head, and no other query does.
     """
+    k, v = apart(k, v)
     return choice.backend.run(q, k, v, spans, scale=scale, longest=longest, tiles=choice.tiles, softcap=softcap, bias=bias)
 
 

@@ -1,9 +1,11 @@
 """How strongly each text calls for each word of a vocabulary, without ever writing what its tokens say."""
 
+import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from jaxembed.kernels_pallas.backend import Backend, Kernel, Operation
 from jaxembed.kernels_pallas.choice import Choice
+from jaxembed.kernels_pallas.finite import any_between, set_aside
 from jaxembed.kernels_pallas.lexical.reference import REFERENCE
 from jaxembed.kernels_pallas.lexical.xla import XLA
 from jaxembed.kernels_pallas.shapes import LexicalShape
@@ -34,9 +36,11 @@ def lexical(
         choice: the back end that `choose` took for these shapes.
 
     Returns:
-        A number for each place and word; a text without tokens gives -inf.
+        A number for each place and word; a text without tokens gives -inf, one with a token that is not finite NaN.
     """
-    return choice.backend.run(hidden, vocabulary, bias, starts, lengths, tiles=choice.tiles)
+    states, broken = set_aside(hidden)
+    highest = choice.backend.run(states, vocabulary, bias, starts, lengths, tiles=choice.tiles)
+    return jnp.where(any_between(broken, starts, starts + lengths)[:, None], jnp.nan, highest)
 
 
 def _mosaic_gpu() -> Backend[LexicalShape]:

@@ -1,9 +1,11 @@
 """Late interaction: how well each token of a query is met by the best token of a document."""
 
+import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from jaxembed.kernels_pallas.backend import Backend, Kernel, Operation
 from jaxembed.kernels_pallas.choice import Choice
+from jaxembed.kernels_pallas.finite import any_between, set_aside
 from jaxembed.kernels_pallas.maxsim.reference import REFERENCE
 from jaxembed.kernels_pallas.maxsim.xla import XLA
 from jaxembed.kernels_pallas.shapes import MaxsimShape
@@ -31,9 +33,14 @@ def maxsim(
         choice: the back end that `choose` took for these shapes.
 
     Returns:
-        A score for each query and place, float32; unused places score -inf.
+        A score for each query and place, float32; unused places score -inf, and a query or a document with a token that is
+        not finite NaN with all that it meets.
     """
-    return choice.backend.run(queries, documents, starts, lengths, tiles=choice.tiles)
+    asked, strange = set_aside(queries)
+    states, broken = set_aside(documents)
+    scores = choice.backend.run(asked, states, starts, lengths, tiles=choice.tiles)
+    spoilt = any_between(broken, starts, starts + lengths) | (strange.any(1)[:, None] & (lengths > 0))
+    return jnp.where(spoilt, jnp.nan, scores)
 
 
 def _mosaic_gpu() -> Backend[MaxsimShape]:

@@ -1,9 +1,11 @@
 """From the hidden states of a packed row to one vector for each of its texts, in one pass and in float32."""
 
+import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
 from jaxembed.kernels_pallas.backend import Backend, Kernel, Operation
 from jaxembed.kernels_pallas.choice import Choice
+from jaxembed.kernels_pallas.finite import any_between, set_aside
 from jaxembed.kernels_pallas.pool.parts import Dense, finish, unit
 from jaxembed.kernels_pallas.pool.reference import REFERENCE
 from jaxembed.kernels_pallas.pool.xla import XLA
@@ -42,9 +44,26 @@ def pool(
         choice: the back end that `choose` took for these shapes.
 
     Returns:
-        A vector for each place. Places without a text give finite values that nobody reads.
+        A vector for each place. Places without a text give finite values that nobody reads. A text of which one token that is
+        read is not finite gets NaN, and no other text does.
     """
-    return choice.backend.run(hidden, starts, lengths, skip, dims, normalize, dense, modes=modes, tiles=choice.tiles)
+    states, broken = set_aside(hidden)
+    vectors = choice.backend.run(states, starts, lengths, skip, dims, normalize, dense, modes=modes, tiles=choice.tiles)
+    reads = [any_between(broken, *_read(mode, starts, lengths, skip)) for mode in modes]
+    return jnp.where(jnp.stack(reads).any(0)[:, None], jnp.nan, vectors)
+
+
+def _read(
+    mode: str, starts: Int[Array, " s"], lengths: Int[Array, " s"], skip: Int[Array, " s"]
+) -> tuple[Int[Array, " s"], Int[Array, " s"]]:
+    """Returns the first token that a mode reads of each text, and the one behind the last."""
+    first, end = starts + skip, starts + lengths
+    if mode == "cls":
+        first = jnp.where((lengths > 0) & (first >= end), starts, first)
+        end = jnp.where(lengths > 0, first + 1, end)
+    if mode == "lasttoken":
+        first = jnp.maximum(first, end - 1)
+    return first, end
 
 
 def pool_shape(hidden: Float[Array, "t d"], starts: Int[Array, " s"], dense: Dense | None, modes: tuple[str, ...]) -> PoolShape:

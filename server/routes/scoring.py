@@ -1,6 +1,8 @@
 """Scores and reranking by an embedding model: cosine, or late interaction where the model is served for token embeddings."""
 
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -8,7 +10,7 @@ from fastapi import FastAPI
 from starlette.requests import Request
 from starlette.responses import Response
 
-from jaxembed.errors import InputError, fields_as
+from jaxembed.errors import InputError, NonFiniteError, fields_as
 from jaxembed.inputs.chat import plain
 from jaxembed.packing.text import Text
 from jaxembed.server.encoding import json_response
@@ -119,12 +121,23 @@ async def _scores(
     ones = await _tokenized(service, body, left, names[0], "max_tokens_per_query", params)
     others = await _tokenized(service, body, right, names[1], "max_tokens_per_doc", params)
     both = [*ones, *others]
-    vectors = await service.vectors(both, task=service.task, priority=body.priority, gone=gone(request))
+    with _items_of(len(ones), names):
+        vectors = await service.vectors(both, task=service.task, priority=body.priority, gone=gone(request))
     pairs = [(0 if len(ones) == 1 else index, len(ones) + index) for index in range(len(others))]
     compare, large = service.task.compare, Answer(vectors, []).is_large
     assert compare is not None, "a task that a model is served for compares"
     found = await service.threads.run(large, lambda: [compare(vectors[a], vectors[b]) for a, b in pairs])
     return found, sum(len(both[a].ids) + len(both[b].ids) for a, b in pairs)
+
+
+@contextmanager
+def _items_of(count: int, names: tuple[str, str]) -> Iterator[None]:
+    """Gives texts that are not finite their place in their own field: the first has so many, the second the rest."""
+    try:
+        yield
+    except NonFiniteError as error:
+        ones, others = [item for item in error.items if item < count], [item - count for item in error.items if item >= count]
+        raise NonFiniteError(ones or others, field=names[0] if ones else names[1]) from None
 
 
 async def _tokenized(

@@ -5,10 +5,11 @@ import inspect
 import re
 from pathlib import Path
 
+import pytest
 from refusals import refused
 
 from jaxembed import errors
-from jaxembed.errors import InputError, fields_as
+from jaxembed.errors import CheckpointError, InputError, ModelNotFoundError, UnsupportedModelError, fields_as, shown
 
 ROOT = Path(__file__).parents[2]
 # Raises about more than one argument, or about none that the caller has named.
@@ -49,3 +50,34 @@ def test_a_field_is_told_in_the_words_of_whoever_was_called():
         raise InputError("no")
     with refused("texts"), fields_as({"inner": "texts"}), fields_as({"prompts": "inner"}):
         raise InputError("no", field="prompts")
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        ("plain", "'plain'"),
+        ("\x1b]0;x\x07\x00", "'\\x1b]0;x\\x07\\x00'"),
+        (7, "7"),
+        (10**30, str(10**30)),
+        pytest.param(10**5000, "a number of 5001 digits", id="large"),
+        (None, "None"),
+        ({"a": [1]}, "{'a': [1]}"),
+    ],
+)
+def test_what_comes_from_outside_is_shown_escaped(value, expected):
+    assert shown(value) == expected
+
+
+def test_however_large_it_is_little_is_shown():
+    for value in ("x" * 10**6, "\x1b" * 10**5, ["x"] * 10**6, {n: n for n in range(10**5)}, [["x" * 10**6] * 9] * 9):
+        assert len(shown(value)) < 900
+        assert shown(value).isprintable()
+
+
+@pytest.mark.parametrize("kind", [CheckpointError, UnsupportedModelError, ModelNotFoundError])
+def test_a_message_about_files_is_one_line_that_keeps_its_beginning_and_its_end(kind):
+    message = str(kind(f"the file says {chr(27)}[31m{'x' * 10**6} and\na line more; download it again."))
+    assert len(message) == 400
+    assert message.isprintable()
+    assert message.startswith("the file says \\x1b[31mxxx")
+    assert message.endswith("xxx and a line more; download it again.")

@@ -137,6 +137,46 @@ def test_a_text_never_sees_its_neighbor_not_by_one_bit(backend, cell):
     np.testing.assert_array_equal(before[~inside], after[~inside])
 
 
+BROKEN = {"NaN": np.nan, "Inf": np.inf, "3e38": 3e38}
+
+
+@pytest.mark.parametrize(("backend", "cell"), CASES)
+@pytest.mark.parametrize("kind", BROKEN)
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")  # numpy's, in the interpreter: 3e38 times 3e38
+def test_neither_a_broken_text_nor_broken_padding_changes_a_neighbor_by_one_bit(backend, cell, kind):
+    rng = np.random.RandomState(8)
+    arrays = draw(rng, backend)
+    found = texts(len(arrays[0]), cell, rng)
+    spans = spans_of(len(arrays[0]), found, None, False)
+    before = run(backend, *arrays, spans, scale=1.0, longest=cell)
+    begin, length = found[len(found) // 2]
+    padding = np.asarray(spans.stop) == 0
+    inside = np.zeros(len(before), bool)
+    inside[begin : begin + length] = True
+    assert padding.any()
+    # One token of the text is enough, and only numbers of the first head; padding is broken throughout.
+    broken = [x.at[begin, 0, :3].set(BROKEN[kind]).at[padding].set(BROKEN[kind]) for x in arrays]
+    after = run(backend, *broken, spans, scale=1.0, longest=cell)
+    np.testing.assert_array_equal(before[~inside], after[~inside])
+    assert (after[padding] == 0).all()
+    if kind != "3e38":  # a number like any other, which may cancel
+        assert np.isnan(after[inside][:, 0]).all()
+
+
+@pytest.mark.parametrize(("backend", "cell"), CASES)
+def test_a_value_that_is_not_finite_is_seen_by_those_who_see_its_key_alone(backend, cell):
+    rng = np.random.RandomState(9)
+    q, k, v = draw(rng, backend)
+    spans = spans_of(len(q), [(0, 40)], None, True)
+    options = {"scale": 32**-0.5, "longest": cell}
+    before = run(backend, q, k, v, spans, **options)
+    after = run(backend, q, k, v.at[7, 0, 5].set(jnp.inf), spans, **options)
+    share = q.shape[1] // k.shape[1]
+    np.testing.assert_array_equal(before[:7], after[:7])
+    np.testing.assert_array_equal(before[:, share:], after[:, share:])
+    assert np.isnan(after[7:40, :share]).all()
+
+
 @pytest.mark.parametrize(("backend", "cell"), CASES)
 def test_padding_gives_zeros_even_in_a_row_of_nothing_else(backend, cell):
     q, k, v = draw(np.random.RandomState(1), backend)

@@ -94,3 +94,39 @@ def test_a_documents_score_does_not_depend_on_its_neighbor_by_one_bit(backend):
     kept = np.arange(PLACES) != 1
     assert before[0, 1] != after[0, 1]
     np.testing.assert_array_equal(before[:, kept], after[:, kept])
+
+
+@pytest.mark.parametrize("backend", LEXICAL)
+@pytest.mark.parametrize("kind", [np.nan, np.inf])
+def test_lexical_weights_of_a_broken_text_are_nan_and_no_others(backend, kind):
+    rng = np.random.RandomState(4)
+    hidden, *places = row(rng, backend)
+    vocabulary, bias = drawn(rng, backend, VOCABULARY, WIDTH), jnp.zeros(VOCABULARY)
+    before = weights(backend, hidden, vocabulary, bias, *places)
+    after = weights(backend, broken(hidden, 3, kind), vocabulary, bias, *places)
+    kept = np.arange(PLACES) != 3
+    assert np.isnan(after[3]).all()
+    np.testing.assert_array_equal(before[kept], after[kept])
+
+
+@pytest.mark.parametrize("backend", MAXSIM)
+@pytest.mark.parametrize("kind", [np.nan, np.inf])
+def test_a_broken_document_or_query_has_scores_of_nan_and_no_other_has(backend, kind):
+    rng = np.random.RandomState(5)
+    documents, *places = row(rng, backend)
+    queries = drawn(rng, backend, 2, 20, WIDTH)
+    before = scores(backend, queries, documents, *places)
+    after = scores(backend, queries.at[1, 7, 3].set(kind), broken(documents, 1, kind), *places)
+    kept = np.arange(PLACES) != 1
+    assert np.isnan(after[0, 1])
+    np.testing.assert_array_equal(before[0, kept], after[0, kept])
+    assert np.isnan(after[1, : len(STARTS)]).all()
+    assert (after[1, len(STARTS) :] == -np.inf).all()
+
+
+def broken(x, text, kind):
+    """x with one number of a text's last token, and all padding, set to `kind`."""
+    outside = np.ones(T, bool)
+    for start, length in zip(STARTS, LENGTHS, strict=True):
+        outside[start : start + length] = False
+    return x.at[outside].set(kind).at[STARTS[text] + LENGTHS[text] - 1, 2].set(kind)

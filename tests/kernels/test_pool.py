@@ -55,12 +55,16 @@ def truth(hidden, starts, lengths, skip, dims, normalize, modes, dense=None):
 
 
 def run(backend, arrays, modes, dense=None):
+    vectors = unchecked(backend, arrays, modes, dense)
+    assert np.isfinite(vectors).all()
+    return vectors[: len(LENGTHS)]
+
+
+def unchecked(backend, arrays, modes, dense=None):
     dense = None if dense is None else Dense(*map(jnp.asarray, dense), "tanh")
     choice = Choice(POOL.backends()[backend], TILES[backend], "under test")
     with interpreted(backend):
-        vectors = pool(*map(jnp.asarray, arrays), dense, modes=tuple(modes), choice=choice)
-    assert np.isfinite(vectors).all()
-    return np.asarray(vectors)[: len(LENGTHS)]
+        return np.asarray(pool(*map(jnp.asarray, arrays), dense, modes=tuple(modes), choice=choice))
 
 
 @pytest.mark.parametrize("backend", TILES)
@@ -109,6 +113,25 @@ def test_a_texts_vector_does_not_depend_on_its_neighbor_by_one_bit(backend, mode
     kept = np.arange(len(LENGTHS)) != 3
     assert (before[3] != after[3]).any()
     np.testing.assert_array_equal(before[kept], after[kept])
+
+
+@pytest.mark.parametrize("backend", TILES)
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("kind", [np.nan, -np.inf])
+def test_what_is_not_finite_comes_back_for_the_texts_that_read_it_alone(backend, mode, kind):
+    hidden, starts, lengths, *others = row(np.random.RandomState(7))
+    before = unchecked(backend, (hidden, starts, lengths, *others), [mode])
+    broken = hidden.copy()
+    inside = np.zeros(T, bool)
+    for start, length in zip(starts, lengths, strict=True):
+        inside[start : start + length] = True
+    broken[~inside] = kind  # all padding, one number of a middle token, of a last one, and of a prompt's
+    broken[starts[3] + 30, 5] = broken[starts[4], 0] = broken[starts[16], 7] = kind
+    after = unchecked(backend, (broken, starts, lengths, *others), [mode])
+    read = {"cls": [4], "lasttoken": []}.get(mode, [3])  # text 4 is one token of a prompt: the one that cls falls back to
+    kept = np.setdiff1d(np.arange(len(LENGTHS)), read)
+    np.testing.assert_array_equal(before[kept], after[kept])
+    assert np.isnan(after[read]).all()
 
 
 @pytest.mark.parametrize("backend", TILES)

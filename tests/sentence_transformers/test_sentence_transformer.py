@@ -7,7 +7,7 @@ import pytest
 from refusals import refused
 
 from jaxembed import LLM, PoolingParams, SentenceTransformer, quantize_embeddings
-from jaxembed.errors import InputError, InputTypeError
+from jaxembed.errors import InputError, InputTypeError, NonFiniteError
 
 TEXTS = ["The weather is lovely today.", "It's so sunny outside!", "He drove to the stadium."]
 
@@ -140,6 +140,17 @@ def test_binary_bits_are_the_signs_most_significant_first():
     signs = np.array([[1, -1, 1, -1, 1, -1, 1, -1], [1] * 8, [-1] * 8, [0.0] * 8], np.float32)
     assert quantize_embeddings(signs, "ubinary").ravel().tolist() == [170, 255, 0, 0]
     assert quantize_embeddings(signs, "binary").ravel().tolist() == [42, 127, -128, -128]
+
+
+@pytest.mark.parametrize("precision", ["int8", "uint8", "binary", "ubinary"])
+def test_a_vector_that_is_not_finite_is_named_and_takes_no_bits(precision):
+    vectors = np.array([[1, 2], [3, np.nan], [5, 6]], np.float32)
+    with pytest.raises(NonFiniteError, match=r"embeddings\[1\] are not finite"):
+        quantize_embeddings(vectors, precision)
+    assert np.isnan(quantize_embeddings(vectors, "float32")).sum() == 1
+    if precision.endswith("int8"):
+        with pytest.raises(NonFiniteError, match=r"calibration_embeddings\[1\]"):
+            quantize_embeddings(vectors[[0, 2]], precision, calibration_embeddings=vectors)
 
 
 def test_scalar_steps_come_from_ranges_then_calibration_then_the_vectors():
