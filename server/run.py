@@ -130,11 +130,18 @@ def serve(load: Callable[[], LLM], settings: Settings, listen: Listen, *, say: S
             service = Service(llm, settings)
             say(_card(service))
             say(_warm_up(llm))
-            _run(service, listen, taken, begin, say, log_level)
+            hurried = _run(service, listen, taken, begin, say, log_level)
     finally:
         if listen.uds:
             with suppress(FileNotFoundError):
                 Path(listen.uds).unlink()
+    if service.threads.held:
+        # Python would wait for them, and nothing can end them but the end of the process.
+        logger.warning("the model's tokenizer still works on %d texts and is given up", service.threads.held)
+        sys.stdout.flush()
+        os._exit(_INTERRUPTED if hurried else 0)
+    if hurried:
+        raise KeyboardInterrupt
 
 
 def warnings(settings: Settings, listen: Listen) -> list[str]:
@@ -161,17 +168,17 @@ def serve_loaded(service: Service, listen: Listen, *, say: Say, log_level: str =
         _run(service, listen, taken, time.perf_counter(), say, log_level)
 
 
-def _run(service: Service, listen: Listen, taken: socket.socket, begin: float, say: Say, log_level: str) -> None:
-    server = Server(
-        configured(service, listen, log_level),
-        service,
-        lambda: say(f"ready on {listen.address} after {time.perf_counter() - begin:.1f} s"),
-    )
+def _run(service: Service, listen: Listen, taken: socket.socket, begin: float, say: Say, log_level: str) -> bool:
+    """Serves. Returns whether a second SIGINT ended it."""
+
+    def ready() -> None:
+        say(f"ready on {listen.address} after {time.perf_counter() - begin:.1f} s")
+
+    server = Server(configured(service, listen, log_level), service, ready)
     server.run(sockets=[taken])
-    if server.hurried:
-        raise KeyboardInterrupt
     if not server.started:
         raise JaxEmbedError("the server did not start; the lines above say why.")
+    return server.hurried
 
 
 def configured(service: Service, listen: Listen, log_level: str = "info") -> uvicorn.Config:

@@ -266,7 +266,27 @@ class Service:
         tokenization = self.encoder.tokenization(asked.options)
         size = sum(map(len, asked.prompts))
         self.scheduler.admit(size // _CHARACTERS_PER_TOKEN)
-        return await self.threads.run(size > INLINE_CHARACTERS, self._texts, asked, params, tokenization)
+        return await self.tokenizing(size > INLINE_CHARACTERS, self._texts, asked, params, tokenization)
+
+    async def tokenizing[**P, R](self, large: bool, work: Callable[P, R], *arguments: P.args, **options: P.kwargs) -> R:
+        """Returns what `work` returns, which calls the tokenizer: where it is, in a thread, or apart if it may never end.
+
+        Args:
+            large: whether it is worth a thread.
+            work: a function.
+            arguments: of `work`.
+            options: of `work`.
+
+        Raises:
+            DeadlineError: it did not end.
+        """
+        if self.tokenizer.tame:
+            return await self.threads.run(large, work, *arguments, **options)
+        return await self.rendering(work, *arguments, **options)
+
+    async def rendering[**P, R](self, work: Callable[P, R], *arguments: P.args, **options: P.kwargs) -> R:
+        """Returns what `work` returns, which fills a chat template. Raises `DeadlineError`."""
+        return await self.threads.apart(self.settings.request_timeout_seconds, work, *arguments, **options)
 
     def encode(self, prompts: Sequence[Prompt], tokenization: Tokenization, *, values_per_token: int) -> list[np.ndarray]:
         """Returns token ids, unchecked, of texts no longer than those that are embedded. Raises as `check_answer` does."""

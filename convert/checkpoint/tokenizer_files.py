@@ -15,6 +15,7 @@ from tokenizers import AddedToken, normalizers, processors
 
 from jaxembed.convert.formats.json_files import is_there, read_json, read_text
 from jaxembed.errors import CheckpointError
+from jaxembed.inputs.strangers import damaged
 from jaxembed.inputs.tokenizer import Tokenizer, quiet_transformers
 
 # Names of files that hold a vocabulary, those of a line together. Where transformers finds none, it makes up a tokenizer
@@ -31,6 +32,7 @@ _VOCABULARIES = (
 _FEW_WORDS = 1000
 
 
+@damaged
 def load_tokenizer(folder: Path, *, lowercase: bool = False) -> Tokenizer:
     """Reads the tokenizer files of a folder; executes no code from it. Raises `CheckpointError` if that cannot be done."""
     config: dict[str, Any] = {}
