@@ -117,6 +117,7 @@ class Service:
             deliver=self._deliver,
             max_queue_tokens=settings.max_queue_tokens,
             max_wait_seconds=settings.max_wait_seconds,
+            max_bulk_wait_seconds=settings.max_bulk_wait_seconds,
             stall_seconds=settings.stall_seconds,
             probe=Text(probe[: self.model.max_length]),
         )
@@ -265,7 +266,8 @@ class Service:
         params = self.llm.options(asked.params, asked.task.name)
         tokenization = self.encoder.tokenization(asked.options)
         size = sum(map(len, asked.prompts))
-        self.scheduler.admit(size // _CHARACTERS_PER_TOKEN)
+        deadline = self.settings.request_timeout_seconds
+        self.scheduler.admit(size // _CHARACTERS_PER_TOKEN, priority=asked.priority, deadline_seconds=deadline)
         return await self.tokenizing(size > INLINE_CHARACTERS, self._texts, asked, params, tokenization)
 
     async def tokenizing[**P, R](self, large: bool, work: Callable[P, R], *arguments: P.args, **options: P.kwargs) -> R:

@@ -24,6 +24,7 @@ class Settings:
         max_answer_values: numbers in the vectors of one answer.
         max_queue_tokens: tokens that may wait.
         max_wait_seconds: a longer predicted wait is refused.
+        max_bulk_wait_seconds: the same for requests of more than a row.
         request_timeout_seconds: the deadline of a request, and of its body.
         body_timeout_seconds: how long the next part of a body may take.
         head_timeout_seconds: how long the head of a request may take, and a new connection to begin one.
@@ -57,7 +58,8 @@ class Settings:
     max_request_values: int = 1 << 20
     max_answer_values: int = 1 << 24
     max_queue_tokens: int = 1 << 20
-    max_wait_seconds: float = 30.0
+    max_wait_seconds: float = 5.0
+    max_bulk_wait_seconds: float = 30.0
     request_timeout_seconds: float = 120.0
     body_timeout_seconds: float = 10.0
     head_timeout_seconds: float = 10.0

@@ -96,7 +96,8 @@ LIMITS = [
     Flag("max-request-values", "JSON values in one body", positive, 1 << 20, metavar="N"),
     Flag("max-answer-values", "numbers in the vectors of one answer", positive, 1 << 24, metavar="N"),
     Flag("max-queue-tokens", "tokens that may wait", positive, 1 << 20, metavar="N"),
-    Flag("max-wait-seconds", "a longer predicted wait is refused with 429", seconds, 30.0, metavar="S"),
+    Flag("max-wait-seconds", "a longer predicted wait is refused with 429 (default: 5, and 30 for bulk)", seconds, metavar="S"),
+    Flag("max-bulk-wait-seconds", "the same for requests of more than a row (default: as above)", seconds, metavar="S"),
     Flag("request-timeout-seconds", "the deadline of a request", seconds, 120.0, metavar="S"),
     Flag("body-timeout-seconds", "how long the next part of a body may take", seconds, 10.0, metavar="S"),
     Flag("head-timeout-seconds", "how long a request's head may take", seconds, 10.0, metavar="S"),
@@ -175,7 +176,7 @@ def settings(values: Mapping[str, Any], environment: Mapping[str, str]) -> "Sett
         max_request_values=values["max_request_values"],
         max_answer_values=values["max_answer_values"],
         max_queue_tokens=values["max_queue_tokens"],
-        max_wait_seconds=values["max_wait_seconds"],
+        **_waits(values["max_wait_seconds"], values["max_bulk_wait_seconds"]),
         request_timeout_seconds=values["request_timeout_seconds"],
         body_timeout_seconds=values["body_timeout_seconds"],
         head_timeout_seconds=values["head_timeout_seconds"],
@@ -195,6 +196,13 @@ def settings(values: Mapping[str, Any], environment: Mapping[str, str]) -> "Sett
         root_path=values["root_path"],
         otlp_traces_endpoint=values["otlp_traces_endpoint"],
     )
+
+
+def _waits(most: float | None, bulk: float | None) -> dict[str, float]:
+    """Returns what was said about waiting: what holds for one lane alone is said for both."""
+    bulk = most if bulk is None else bulk
+    given = {"max_wait_seconds": most, "max_bulk_wait_seconds": bulk}
+    return {name: value for name, value in given.items() if value is not None}
 
 
 def listen(values: Mapping[str, Any]) -> "Listen":
