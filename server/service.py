@@ -15,7 +15,7 @@ import numpy as np
 from jaxembed.engine.pipeline import Runner
 from jaxembed.engine.queue import Job
 from jaxembed.engine.scheduler import Scheduler, settle
-from jaxembed.errors import InputError, JaxEmbedError
+from jaxembed.errors import EngineError, InputError, JaxEmbedError
 from jaxembed.heads.task import Task
 from jaxembed.heads.vectors import EMBED
 from jaxembed.inputs.chat import ChatTemplate
@@ -361,9 +361,13 @@ class Service:
         if task in self._prepared:
             try:
                 await asyncio.shield(self._prepared[task])
-            except JaxEmbedError:
-                del self._prepared[task]
-                raise
+            except Exception as error:
+                self._prepared.pop(task, None)  # the next request tries again
+                if isinstance(error, JaxEmbedError):
+                    raise
+                logger.exception("no program for the task %s", task.name)
+                message = f"The engine cannot compile a program for the task {task.name} now."
+                raise EngineError(message, retry_after_seconds=5) from None
 
     def _deliver(self, jobs: Sequence[Job]) -> None:
         if self._loop is not None and not self._loop.is_closed():
