@@ -40,6 +40,7 @@ class Limited(HttpToolsProtocol):
         self._place, self._begun = "between", 0
         self._head = 0  # bytes of the unfinished head, at most a part too many
         self._size = 0  # bytes of its fields that are whole
+        self._mute = 0  # bytes within a body that were none of it: fields behind the last chunk, or beside a chunk's size
         self._problem: Problem | None = None  # what a callback refuses
         self._open: list[RequestResponseCycle] = []  # requests that are not answered yet, in order
         self._dropped = 0
@@ -113,6 +114,10 @@ class Limited(HttpToolsProtocol):
                 self._refuse(overloaded("The server is overloaded: too many heads are unfinished."))
         elif self._head:
             self._forget_head()
+        if place == self._place == "body" and begun == self._begun:
+            self._mute += len(part)
+            if self._mute > MOST_HEAD_BYTES + _PART_BYTES:
+                self._refuse(_large_head())
 
     def _parse(self, part: memoryview) -> None:
         while len(part):
@@ -153,8 +158,9 @@ class Limited(HttpToolsProtocol):
             raise ValueError("the path is too long")
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """Takes a field."""
-        super().on_header(name, value)
+        """Takes a field, and passes over one behind a body: whatever it says, the head has been looked at already."""
+        if self._place == "head":
+            super().on_header(name, value)
         self._size += len(name) + len(value) + 4
         if self._size + len(self.url) > MOST_HEAD_BYTES:
             self._problem = _large_head()
@@ -177,10 +183,15 @@ class Limited(HttpToolsProtocol):
                 self._door.refuse("too many connections", self.client)
                 self.app = self._door.answer_full
         super().on_headers_complete()
-        self._place = "body"
+        self._place, self._size, self._mute = "body", 0, 0
         self._open.append(self.cycle)
         if self._spare:
             self.cycle.keep_alive = False
+
+    def on_body(self, body: bytes) -> None:
+        """Takes a piece of a body."""
+        self._mute = 0
+        super().on_body(body)
 
     def on_message_complete(self) -> None:
         """Ends a request."""
@@ -220,7 +231,10 @@ class Limited(HttpToolsProtocol):
         self._forget_head()
         self._unset_keepalive_if_required()
         self._door.refuse(HTTPStatus(problem.status).phrase, self.client)
-        if self._place == "body" and self._open:
+        if self._place == "body" and not self._open:
+            self.transport.close()  # answered already
+            return
+        if self._place == "body":
             # The body of the last request is broken, and its answer is this one.
             broken = self._open.pop()
             broken.disconnected = True

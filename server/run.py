@@ -61,10 +61,26 @@ class Server(uvicorn.Server):
         self.hurried = False
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Starts to listen, and says so."""
-        await super().startup(sockets)
-        if self.started:
-            self._when_ready()
+        """Starts to listen, and says so. As uvicorn does, but that a TLS handshake has the time of a head, not a minute."""
+        await self.lifespan.startup()
+        if self.lifespan.should_exit:
+            self.should_exit = True
+            return
+        config, state = self.config, self.lifespan.state
+        make: Callable[[], asyncio.Protocol] = partial(
+            config.http_protocol_class,
+            config=config,  # type: ignore[call-arg]
+            server_state=self.server_state,
+            app_state=state,
+        )
+        options: dict[str, Any] = {"backlog": config.backlog}
+        if config.ssl is not None:
+            seconds = self._service.settings.head_timeout_seconds
+            options |= {"ssl": config.ssl, "ssl_handshake_timeout": seconds or None}
+        loop = asyncio.get_running_loop()
+        self.servers = [await loop.create_server(make, sock=each, **options) for each in sockets or ()]
+        self.started = True
+        self._when_ready()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Drains, and cuts what is left at the deadline, or at a second SIGINT."""

@@ -261,8 +261,12 @@ def test_what_an_operator_may_not_have_meant_is_warned_of(arguments, named):
 def test_it_speaks_tls(start, folder, tls):
     port = free_port()
     files = ["--ssl-keyfile", str(tls / "key.pem"), "--ssl-certfile", str(tls / "cert.pem")]
-    server = start(folder, "--port", port, *files)
+    server = start(folder, "--port", port, *files, "--head-timeout-seconds", "1")
     assert server.wait_ready() == f"https://127.0.0.1:{port}"
+    with socket.create_connection(("127.0.0.1", int(port)), timeout=20) as silent:  # a handshake that never comes
+        begin = time.monotonic()
+        assert silent.recv(100) == b""
+        assert time.monotonic() - begin < 10
     trusted = ssl.create_default_context(cafile=str(tls / "cert.pem"))
     assert httpx.get(f"https://127.0.0.1:{port}/health", verify=trusted).status_code == 200
     assert server.end() == 0

@@ -64,6 +64,28 @@ def test_a_head_without_end_is_not_kept(server, piece):
     assert sent < 30 << 20, "it would have been listened to for ever"
 
 
+TAIL = POST + b"Transfer-Encoding: chunked\r\n\r\ne\r\n" + BODY + b"\r\n0\r\n"
+
+
+@pytest.mark.parametrize("rest", [b"X-Endless: " + b"a" * 200_000, b"X-A: b\r\n" * 20_000])
+@pytest.mark.parametrize("keys", [(), ("k",)], ids=["open", "guarded"])
+def test_fields_behind_a_body_have_a_size_too(llm, rest, keys):
+    with listening(llm, runner=FakeRunner(table=llm.engine.table), api_keys=keys) as server:
+        answer, seconds = say(server.port, TAIL, rest, pause=0.3)
+        assert statuses(answer) == [401 if keys else 431]
+        assert seconds < 5
+
+
+def test_fields_behind_a_body_are_passed_over(server):
+    answer, _ = say(server.port, TAIL + b"Content-Type: text/plain\r\nX-A: b\r\n\r\n" + GET + CLOSE)
+    assert statuses(answer) == [200, 200]
+
+
+def test_a_size_of_a_chunk_has_no_endless_words_beside_it(server):
+    answer, _ = say(server.port, POST + b"Transfer-Encoding: chunked\r\n\r\ne;" + b"a" * 200_000)
+    assert statuses(answer) == [431]
+
+
 @pytest.mark.parametrize(
     ("raw", "expected"),
     [(b"", []), (b"\r\n", []), (GET, [408]), (b"GE", [408]), (GET + b"\r\n" + b"GET /heal", [200, 408])],
