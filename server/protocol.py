@@ -227,6 +227,8 @@ class Limited(HttpToolsProtocol):
 
     def _refuse(self, problem: Problem) -> None:
         """Answers what is no request, behind the answers of the requests before it, and listens to nothing more."""
+        if self.transport.is_closing():
+            return
         self._deaf = True
         self._forget_head()
         self._unset_keepalive_if_required()

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from jaxembed.cli.flags import Flag, json_list, json_object, json_value, positive, read, seconds
+from jaxembed.cli.flags import Flag, json_list, json_object, json_value, positive, read, seconds, some_seconds
 from jaxembed.errors import InputError
 from jaxembed.vllm.params import PoolerConfig
 
@@ -100,7 +100,7 @@ LIMITS = [
     Flag("max-bulk-wait-seconds", "the same for requests of more than a row (default: as above)", seconds, metavar="S"),
     Flag("request-timeout-seconds", "the deadline of a request", seconds, 120.0, metavar="S"),
     Flag("body-timeout-seconds", "how long the next part of a body may take", seconds, 10.0, metavar="S"),
-    Flag("head-timeout-seconds", "how long a request's head may take", seconds, 10.0, metavar="S"),
+    Flag("head-timeout-seconds", "how long a request's head may take", some_seconds, 10.0, metavar="S"),
     Flag("keep-alive-seconds", "how long an idle connection is kept, longer than proxies do", seconds, 75.0, metavar="S"),
     Flag("max-connections", "more are refused (default: half of ulimit -n)", positive, metavar="N"),
     Flag("drain-seconds", "how long open requests are waited for at the end", seconds, 30.0, metavar="S"),

@@ -76,11 +76,27 @@ def test_every_flag_is_also_a_variable_and_the_command_line_wins():
         ("TRUST_REMOTE_CODE", "maybe", "'maybe'"),
         ("COHERE_INPUT_TYPE", "loose", "strict, lenient"),
         ("MAX_ITEMS", "0", "not 0"),
+        ("MAX_CONNECTIONS", "0", "not 0"),
+        ("HEAD_TIMEOUT_SECONDS", "0", "more than 0"),
     ],
 )
 def test_a_wrong_variable_is_named(name, value, named):
     with refused(f"JAXEMBED_{name}", f"JAXEMBED_{name}", named):
         parsed(**{f"JAXEMBED_{name}": value})
+
+
+@pytest.mark.parametrize(
+    ("arguments", "waits"),
+    [
+        ([], (5, 30)),
+        (["--max-wait-seconds", "2"], (2, 2)),
+        (["--max-bulk-wait-seconds", "60"], (5, 60)),
+        (["--max-wait-seconds", "2", "--max-bulk-wait-seconds", "60"], (2, 60)),
+    ],
+)
+def test_what_is_said_of_waiting_holds_for_both_lanes_unless_one_is_named(arguments, waits):
+    found = serve.settings(parsed(*arguments), {})
+    assert (found.max_wait_seconds, found.max_bulk_wait_seconds) == waits
 
 
 def test_keys_come_from_flags_files_and_vllm_s_variable(tmp_path):
