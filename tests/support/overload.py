@@ -103,8 +103,11 @@ def mixed_overload(start, *, seconds: float) -> dict:
         **described([*quick, *bulk]),
         "quick p50, p99": [round(percentile(quick, part), 2) for part in (0.5, 0.99)],
         "bulk p50, p99": [round(percentile(bulk, part), 2) for part in (0.5, 0.99)],
-        # Beside the wait that was promised: its own texts at the rate of its lane.
-        "own seconds": {"quick": TEXTS_A_REQUEST / full / (1 - BULK_SHARE), "bulk": TEXTS_OF_BULK / full / BULK_SHARE},
+        # Beside the wait that was promised: its own texts at its lane's part of the rate that there was meanwhile.
+        "own seconds": {
+            "quick": round(TEXTS_A_REQUEST / min(rate, full) / (1 - BULK_SHARE), 2),
+            "bulk": round(TEXTS_OF_BULK / min(rate, full) / BULK_SHARE, 2),
+        },
         "missed deadlines": missed(url),
         **afterwards(server, url, memory),
     }
