@@ -1,5 +1,5 @@
 # Each target does its own set-up on a bare machine; a second run starts at once.
-.PHONY: demo test check parity clients abuse aot goldens table docs bench bench-server clean
+.PHONY: demo test check parity clients abuse abuse-quick aot goldens table docs bench bench-server clean
 
 demo: ## real embeddings of real text from a real model
 	@scripts/setup.sh product
@@ -45,9 +45,13 @@ clients: ## the real client libraries, unmodified, against a running server
 	@scripts/setup.sh clients-new
 	@.venv/bin/python -m pytest -m clients tests/clients
 
-abuse: ## four times the load that the server can take, for a minute
+abuse: ## overload, failures, signals, fuzz, floods of connections, 200,000 requests: each prints its figures; an hour
 	@scripts/setup.sh product
-	@.venv/bin/python -m pytest -m abuse tests/server/test_abuse.py
+	@.venv/bin/python -m pytest -m abuse tests/abuse
+
+abuse-quick: ## the same in two minutes
+	@scripts/setup.sh product
+	@JAXEMBED_ABUSE=quick .venv/bin/python -m pytest -m abuse tests/abuse
 
 bench: ## jaxembed and sentence-transformers in turn, on this machine
 	@scripts/setup.sh product

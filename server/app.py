@@ -16,6 +16,7 @@ from starlette.routing import Route
 
 from jaxembed import __version__
 from jaxembed.errors import JaxEmbedError
+from jaxembed.server.door import Door
 from jaxembed.server.errors import Problem
 from jaxembed.server.faces import Faces
 from jaxembed.server.gate import Gate
@@ -30,14 +31,14 @@ _REF = "#/components/schemas/{model}"
 def create_app(service: Service, *, tracing: Tracing | None = None) -> FastAPI:
     """Returns the application that serves a model; its lifespan starts and stops the service.
 
-    Its `state` holds what is looked up: the settings, the threads, and by path the schema of the body and the face.
+    Its `state` holds what is looked up: the settings, the threads, the door, and by path the schema of the body and the face.
 
     Args:
         service: the model that is served.
         tracing: where spans go, by default where the settings say.
 
     Raises:
-        InputError: the settings name a place for spans, and the packages are missing.
+        InputError: the settings name a place for spans and the packages are missing, or more connections than can be.
     """
     settings = service.settings
     if tracing is None and settings.otlp_traces_endpoint:
@@ -62,7 +63,8 @@ def create_app(service: Service, *, tracing: Tracing | None = None) -> FastAPI:
     for own in app.routes:
         assert isinstance(own, Route), "FastAPI's own, the documentation"
         app.state.faces.add(own.path, "openai")
-    metrics = Metrics(service)
+    app.state.door = Door(settings)
+    metrics = Metrics(service, app.state.door)
     for routes in (openai, cohere, scoring, tei):
         routes.add_routes(app, service)
     operations.add_routes(app, service, metrics)

@@ -1,5 +1,6 @@
 """What every request passes on its way in and out: keys, sizes, ids, the access log, the last line against a traceback."""
 
+import asyncio
 import hashlib
 import hmac
 import logging
@@ -10,7 +11,7 @@ from typing import Any
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from jaxembed.errors import OverloadedError
+from jaxembed.errors import OverloadedError, StoppedError
 from jaxembed.server.errors import HttpError, Problem
 from jaxembed.server.faces import Faces, path_of
 from jaxembed.server.metrics import Metrics
@@ -56,7 +57,12 @@ class Gate:
                 status = message["status"]
                 if self._settings.request_id_headers:
                     message["headers"] = [*message.get("headers", ()), (b"x-request-id", request_id)]
-            await send(message)
+            try:
+                await send(message)
+            except RuntimeError as error:
+                # uvloop's word for a connection that broke while the answer was being written.
+                if "handler is closed" not in str(error):
+                    raise
 
         size = 0
 
@@ -83,8 +89,16 @@ class Gate:
                     span.set_attributes({"http.route": route, "http.response.status_code": status})
             elif problem is not None:
                 await problem.response(self._faces.of(scope))(scope, receive, answer)
-        except Exception as error:
-            logger.exception("request %s to %s failed", request_id.decode("latin-1"), scope["path"])
+        except (KeyboardInterrupt, SystemExit):
+            raise
+        except asyncio.CancelledError:
+            # The server's end: whatever the request waited for, it hears the same as one that waits in the queue.
+            if status:
+                raise
+            problem = Problem.of(StoppedError("The server was stopped before the request was done.", retry_after_seconds=5))
+            await problem.response(self._faces.of(scope))(scope, receive, answer)
+        except BaseException as error:  # a panic in Rust is no Exception
+            logger.exception("request %s to %s failed", _printable(request_id.decode("latin-1")), _printable(scope["path"]))
             if status:  # the answer has begun: closing the connection is all that is left
                 raise
             await Problem.of(error).response(self._faces.of(scope))(scope, receive, answer)
@@ -94,6 +108,9 @@ class Gate:
 
     def _refusal(self, scope: Scope, headers: MutableMapping[bytes, bytes]) -> Problem | None:
         """Why a request goes no further, None if it may."""
+        if sum(name == b"authorization" for name, _ in scope["headers"]) > 1:
+            # A proxy in front may have looked at another one than we would.
+            return Problem.of(HttpError(400, "The request has more than one Authorization header; send one."))
         path = path_of(scope) or "/"
         looking = path in self._public and (scope["method"] in ("GET", "HEAD") or path == "/ping")
         if self._guarded and not looking and scope["method"] != "OPTIONS" and not self._has_key(headers):

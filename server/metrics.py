@@ -6,6 +6,7 @@ from prometheus_client import CollectorRegistry, Counter, Histogram, generate_la
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from jaxembed.server.door import Door
 from jaxembed.server.service import Service
 
 _LATENCIES = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120)
@@ -14,9 +15,9 @@ _LATENCIES = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5
 class Metrics:
     """The metrics of one server."""
 
-    def __init__(self, service: Service) -> None:
+    def __init__(self, service: Service, door: Door) -> None:
         self._registry = CollectorRegistry()
-        self._registry.register(_Engine(service))
+        self._registry.register(_Engine(service, door))
         self._latency = Histogram(
             "jaxembed_request_seconds",
             "Time from the first byte of a request to the last of its answer.",
@@ -37,8 +38,8 @@ class Metrics:
 
 
 class _Engine(Collector):
-    def __init__(self, service: Service) -> None:
-        self._service = service
+    def __init__(self, service: Service, door: Door) -> None:
+        self._service, self._door = service, door
 
     def collect(self) -> Iterator[Metric]:
         service = self._service
@@ -71,8 +72,9 @@ class _Engine(Collector):
         for name, text, label, counts in (
             ("shed_requests", "Requests refused before they waited.", "reason", stats.shed),
             ("ended_requests", "Accepted requests by how they ended.", "how", stats.ended),
+            ("refused_connections", "Connections and heads refused before a request was one.", "reason", self._door.refused),
         ):
             family = CounterMetricFamily(f"jaxembed_{name}", text, labels=[label])
-            for key, value in sorted(counts.items()):
+            for key, value in sorted(dict(counts).items()):
                 family.add_metric([key], value)
             yield family

@@ -16,7 +16,7 @@ from jaxembed.engine.finite import not_finite
 from jaxembed.engine.pipeline import Runner
 from jaxembed.engine.queue import Job
 from jaxembed.engine.scheduler import Scheduler, settle
-from jaxembed.errors import CheckpointError, InputError, JaxEmbedError, NonFiniteError
+from jaxembed.errors import CheckpointError, EngineError, InputError, JaxEmbedError, NonFiniteError
 from jaxembed.heads.task import Task
 from jaxembed.heads.vectors import EMBED
 from jaxembed.inputs.chat import ChatTemplate
@@ -119,6 +119,7 @@ class Service:
             deliver=self._deliver,
             max_queue_tokens=settings.max_queue_tokens,
             max_wait_seconds=settings.max_wait_seconds,
+            max_bulk_wait_seconds=settings.max_bulk_wait_seconds,
             stall_seconds=settings.stall_seconds,
             probe=self._probe,
         )
@@ -275,8 +276,29 @@ class Service:
         params = self.llm.options(asked.params, asked.task.name)
         tokenization = self.encoder.tokenization(asked.options)
         size = sum(map(len, asked.prompts))
-        self.scheduler.admit(size // _CHARACTERS_PER_TOKEN)
-        return await self.threads.run(size > INLINE_CHARACTERS, self._texts, asked, params, tokenization)
+        deadline = self.settings.request_timeout_seconds
+        self.scheduler.admit(size // _CHARACTERS_PER_TOKEN, priority=asked.priority, deadline_seconds=deadline)
+        return await self.tokenizing(size > INLINE_CHARACTERS, self._texts, asked, params, tokenization)
+
+    async def tokenizing[**P, R](self, large: bool, work: Callable[P, R], *arguments: P.args, **options: P.kwargs) -> R:
+        """Returns what `work` returns, which calls the tokenizer: where it is, in a thread, or apart if it may never end.
+
+        Args:
+            large: whether it is worth a thread.
+            work: a function.
+            arguments: of `work`.
+            options: of `work`.
+
+        Raises:
+            DeadlineError: it did not end.
+        """
+        if self.tokenizer.tame:
+            return await self.threads.run(large, work, *arguments, **options)
+        return await self.rendering(work, *arguments, **options)
+
+    async def rendering[**P, R](self, work: Callable[P, R], *arguments: P.args, **options: P.kwargs) -> R:
+        """Returns what `work` returns, which fills a chat template. Raises `DeadlineError`."""
+        return await self.threads.apart(self.settings.request_timeout_seconds, work, *arguments, **options)
 
     def encode(self, prompts: Sequence[Prompt], tokenization: Tokenization, *, values_per_token: int) -> list[np.ndarray]:
         """Returns token ids, unchecked, of texts no longer than those that are embedded. Raises as `check_answer` does."""
@@ -358,9 +380,13 @@ class Service:
         if task in self._prepared:
             try:
                 await asyncio.shield(self._prepared[task])
-            except JaxEmbedError:
-                del self._prepared[task]
-                raise
+            except Exception as error:
+                self._prepared.pop(task, None)  # the next request tries again
+                if isinstance(error, JaxEmbedError):
+                    raise
+                logger.exception("no program for the task %s", task.name)
+                message = f"The engine cannot compile a program for the task {task.name} now."
+                raise EngineError(message, retry_after_seconds=5) from None
 
     def _deliver(self, jobs: Sequence[Job]) -> None:
         if self._loop is not None and not self._loop.is_closed():

@@ -24,8 +24,12 @@ class Settings:
         max_answer_values: numbers in the vectors of one answer.
         max_queue_tokens: tokens that may wait.
         max_wait_seconds: a longer predicted wait is refused.
+        max_bulk_wait_seconds: the same for requests of more than a row.
         request_timeout_seconds: the deadline of a request, and of its body.
         body_timeout_seconds: how long the next part of a body may take.
+        head_timeout_seconds: how long the head of a request may take, and a new connection to begin one.
+        keep_alive_seconds: how long an idle connection is kept open after an answer.
+        max_connections: further ones are refused; None for half as many as the system lets the process open files.
         drain_seconds: how long shutting down waits for open requests.
         stall_seconds: a device that is silent for so long counts as failed.
         cohere_input_type: "lenient" takes Cohere's own input types on models without prompts.
@@ -54,9 +58,13 @@ class Settings:
     max_request_values: int = 1 << 20
     max_answer_values: int = 1 << 24
     max_queue_tokens: int = 1 << 20
-    max_wait_seconds: float = 30.0
+    max_wait_seconds: float = 5.0
+    max_bulk_wait_seconds: float = 30.0
     request_timeout_seconds: float = 120.0
     body_timeout_seconds: float = 10.0
+    head_timeout_seconds: float = 10.0
+    keep_alive_seconds: float = 75.0
+    max_connections: int | None = None
     drain_seconds: float = 30.0
     stall_seconds: float = 120.0
     cohere_input_type: Literal["strict", "lenient"] = "strict"

@@ -1,17 +1,14 @@
 """What is asked of a tokenizer that came out of a stranger's file before it meets a text."""
 
-import json
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
 
 import numpy as np
 import tokenizers
 
 from jaxembed.errors import CheckpointError
+from jaxembed.inputs.strangers import MOST_GROWTH, growth
 
-# Characters that normalizing may make of one: Unicode's own longest composition makes 18.
-_MOST_GROWTH = 1000
 _MOST_ID = int(np.iinfo(np.int32).max)
 
 
@@ -50,20 +47,6 @@ def check_ids(rust: tokenizers.Tokenizer) -> None:
 
 
 def check_growth(rust: tokenizers.Tokenizer) -> None:
-    """Raises `StrangeTokenizerError` for a normalizer that makes thousands of characters of one, by replacing what it put."""
-    state = None if rust.normalizer is None else json.loads(rust.normalizer.__getstate__())
-    if state is not None and _growth(state) > _MOST_GROWTH:
-        raise StrangeTokenizerError(f"its normalizer makes more than {_MOST_GROWTH} characters of one.")
-
-
-def _growth(state: Any) -> int:
-    """How many characters a normalizer may make of one, at most, and no more than matters."""
-    if not isinstance(state, dict):
-        return 1
-    if state.get("type") == "Sequence":
-        product = 1
-        for each in state.get("normalizers") or ():
-            product = min(product * _growth(each), 2 * _MOST_GROWTH)
-        return product
-    added = state.get("content") if state.get("type") == "Replace" else None
-    return max(len(added), 1) if isinstance(added, str) else 1
+    """Raises `StrangeTokenizerError` for a normalizer that makes a text much longer, by replacing what it put."""
+    if (times := growth(rust.normalizer)) > MOST_GROWTH:
+        raise StrangeTokenizerError(f"its normalizer may make a text {times:.3g} times longer, which none does.")

@@ -17,6 +17,7 @@ from tokenizers import AddedToken, normalizers, pre_tokenizers, processors
 from jaxembed.convert.checkpoint.tokenizer_checks import StrangeTokenizerError, check_growth, check_ids, rust_errors
 from jaxembed.convert.formats.json_files import is_there, read_json, read_text
 from jaxembed.errors import CheckpointError
+from jaxembed.inputs.strangers import damaged
 from jaxembed.inputs.tokenizer import Tokenizer, quiet_transformers
 
 # Names of files that hold a vocabulary, those of a line together. Where transformers finds none, it makes up a tokenizer
@@ -54,6 +55,7 @@ _READ_WHOLE = (".txt", ".json", ".model", ".tiktoken", ".vocab")
 _PROBED = 10
 
 
+@damaged
 def load_tokenizer(folder: Path, *, lowercase: bool = False) -> Tokenizer:
     """Reads the tokenizer files of a folder; executes no code from it. Raises `CheckpointError` if that cannot be done."""
     config: dict[str, Any] = read_json(folder / "tokenizer_config.json") or {}

@@ -1,6 +1,7 @@
 """The command `jaxembed`: one file for each subcommand, nothing heavy imported before one is chosen."""
 
 import argparse
+import errno
 import os
 import sys
 from collections.abc import Sequence
@@ -19,6 +20,10 @@ _COMMANDS = {
     "info": "what a checkpoint's files say, and which file says it",
     "doctor": "what this machine will run, checked",
 }
+
+# Errors of the system that writing to standard output ends with: it has no name, and what commands read and write by name
+# has one.
+_OF_OUTPUT = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EBADF)
 
 
 def parser() -> argparse.ArgumentParser:
@@ -49,12 +54,20 @@ def main(argv: Sequence[str] | None = None) -> int:
         sys.stderr.close()
         return 0
     except OSError as error:
-        # What commands read and write by name they name themselves; what is left is standard output, on a full disk.
-        _abandon_output()
-        return _complain(f"the output cannot be written: {error.strerror or error}.", 1)
+        return _complain(_about_files(error), 1)
     except KeyboardInterrupt:
         return 130
     return 0
+
+
+def _about_files(error: OSError) -> str:
+    """Says what is wrong with a file that has a name, with standard output, or with something else."""
+    if error.filename is not None:
+        return f"{error.filename} cannot be used: {error.strerror or error}."
+    if error.errno in _OF_OUTPUT:
+        _abandon_output()
+        return f"the output cannot be written: {error.strerror or error}."
+    return f"the system refuses: {error.strerror or error}."
 
 
 def _abandon_output() -> None:

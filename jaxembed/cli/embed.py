@@ -152,7 +152,7 @@ def write(output: Path, texts: list[str], vectors: Iterable[Any]) -> None:
     """Streams vectors to a file beside `output`, which takes its place when it is complete."""
     # A name of its own: two runs may write the same output, and what else lies there is not ours.
     partial = output.with_name(f"{output.name}.{uuid.uuid4().hex[:12]}.partial")
-    before = _on_sigterm(_end)
+    before = _on_signals(_end)
     try:
         if output.suffix == ".npy":
             _write_npy(partial, len(texts), vectors)
@@ -164,18 +164,27 @@ def write(output: Path, texts: list[str], vectors: Iterable[Any]) -> None:
         raise InputError(f"{output} cannot be written: {error.strerror}.", field="--output") from None
     finally:
         partial.unlink(missing_ok=True)
-        _on_sigterm(before)
+        _set(before)
 
 
 def _end(number: int, frame: Any) -> None:
     raise SystemExit(128 + number)
 
 
-def _on_sigterm(handler: Any) -> Any:
-    """Sets what SIGTERM does and returns what it did; other threads than the first may not."""
+def _on_signals(handler: Any) -> dict[int, Any]:
+    """Sets what ends the process and returns what was set; other threads than the first may not.
+
+    A signal that is ignored stays so: that is what nohup asks for.
+    """
     if threading.current_thread() is not threading.main_thread():
-        return None
-    return signal.signal(signal.SIGTERM, handler)
+        return {}
+    numbers = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
+    return {each: signal.signal(each, handler) for each in numbers if signal.getsignal(each) is not signal.SIG_IGN}
+
+
+def _set(handlers: dict[int, Any]) -> None:
+    for number, handler in handlers.items():
+        signal.signal(number, handler)
 
 
 def _write_npy(path: Path, count: int, vectors: Iterable[Any]) -> None:

@@ -7,12 +7,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from jaxembed.cli.flags import Flag, json_list, json_object, json_value, positive, read, seconds
+from jaxembed.cli.flags import Flag, json_list, json_object, json_value, positive, read, seconds, some_seconds
 from jaxembed.errors import InputError
 from jaxembed.vllm.params import PoolerConfig
 
 if TYPE_CHECKING:
-    from jaxembed.server.run import Listen
+    from jaxembed.server.listen import Listen
     from jaxembed.server.settings import Settings
     from jaxembed.vllm.llm import LLM
 
@@ -40,7 +40,7 @@ MODEL = [
     Flag("dtype", "auto, float32, bfloat16, or float16 (half)", default="auto"),
     Flag("max-model-len", "tokens of the longest text", positive, metavar="N"),
     Flag("download-dir", "where hub models are kept", metavar="FOLDER"),
-    Flag("hf-token", "for gated models; HF_TOKEN is read too", metavar="TOKEN"),
+    Flag("hf-token", "for gated models; `ps` shows it, the variable HF_TOKEN does not", metavar="TOKEN"),
     Flag("quantization", "int8: the matrices of the layers in 8 bits", short="-q", metavar="NAME"),
     Flag("enable-lora", "not supported yet", bool, False),
     Flag("tensor-parallel-size", "1 is what there is", positive, 1, short="-tp", metavar="N"),
@@ -75,7 +75,7 @@ NETWORK = [
     Flag("ssl-certfile", "TLS: the certificate", metavar="FILE"),
     Flag("ssl-ca-certs", "TLS: authorities for the clients' certificates", metavar="FILE"),
     Flag("ssl-cert-reqs", "TLS: whether clients need a certificate (0, 1, 2)", choices=_CERTIFICATES, default="0"),
-    Flag("api-key", "keys that requests must bring", several=True, metavar="KEY"),
+    Flag("api-key", "keys that requests must bring; `ps` shows them, --api-key-file does not", several=True, metavar="KEY"),
     Flag("api-key-file", "a file with one key a line", metavar="FILE"),
     Flag("guard-metrics", "ask for a key at /metrics too", bool, False),
     Flag("allowed-origins", "CORS, off by default", json_list, (), metavar="JSON"),
@@ -96,9 +96,13 @@ LIMITS = [
     Flag("max-request-values", "JSON values in one body", positive, 1 << 20, metavar="N"),
     Flag("max-answer-values", "numbers in the vectors of one answer", positive, 1 << 24, metavar="N"),
     Flag("max-queue-tokens", "tokens that may wait", positive, 1 << 20, metavar="N"),
-    Flag("max-wait-seconds", "a longer predicted wait is refused with 429", seconds, 30.0, metavar="S"),
+    Flag("max-wait-seconds", "a longer predicted wait is refused with 429 (default: 5, and 30 for bulk)", seconds, metavar="S"),
+    Flag("max-bulk-wait-seconds", "the same for requests of more than a row (default: as above)", seconds, metavar="S"),
     Flag("request-timeout-seconds", "the deadline of a request", seconds, 120.0, metavar="S"),
     Flag("body-timeout-seconds", "how long the next part of a body may take", seconds, 10.0, metavar="S"),
+    Flag("head-timeout-seconds", "how long a request's head may take", some_seconds, 10.0, metavar="S"),
+    Flag("keep-alive-seconds", "how long an idle connection is kept, longer than proxies do", seconds, 75.0, metavar="S"),
+    Flag("max-connections", "more are refused (default: half of ulimit -n)", positive, metavar="N"),
     Flag("drain-seconds", "how long open requests are waited for at the end", seconds, 30.0, metavar="S"),
     Flag("stall-seconds", "a device that is silent for so long counts as failed", seconds, 120.0, metavar="S"),
 ]
@@ -172,9 +176,12 @@ def settings(values: Mapping[str, Any], environment: Mapping[str, str]) -> "Sett
         max_request_values=values["max_request_values"],
         max_answer_values=values["max_answer_values"],
         max_queue_tokens=values["max_queue_tokens"],
-        max_wait_seconds=values["max_wait_seconds"],
+        **_waits(values["max_wait_seconds"], values["max_bulk_wait_seconds"]),
         request_timeout_seconds=values["request_timeout_seconds"],
         body_timeout_seconds=values["body_timeout_seconds"],
+        head_timeout_seconds=values["head_timeout_seconds"],
+        keep_alive_seconds=values["keep_alive_seconds"],
+        max_connections=values["max_connections"],
         drain_seconds=values["drain_seconds"],
         stall_seconds=values["stall_seconds"],
         cohere_input_type=values["cohere_input_type"],
@@ -191,9 +198,16 @@ def settings(values: Mapping[str, Any], environment: Mapping[str, str]) -> "Sett
     )
 
 
+def _waits(most: float | None, bulk: float | None) -> dict[str, float]:
+    """Returns what was said about waiting: what holds for one lane alone is said for both."""
+    bulk = most if bulk is None else bulk
+    given = {"max_wait_seconds": most, "max_bulk_wait_seconds": bulk}
+    return {name: value for name, value in given.items() if value is not None}
+
+
 def listen(values: Mapping[str, Any]) -> "Listen":
     """Returns where the flags say to listen."""
-    from jaxembed.server.run import Listen
+    from jaxembed.server.listen import Listen
 
     if not 0 < values["port"] < 65536:
         raise InputError(f"--port must be 1 to 65535, not {values['port']}.", field="--port")

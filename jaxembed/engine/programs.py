@@ -4,7 +4,9 @@ A program is compiled ahead of time and called as it is, so nothing is ever trac
 as flat leaves with their trees closed over: flattening a module at each call costs milliseconds, a row as one argument 20 µs.
 """
 
+import logging
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import nullcontext
@@ -20,6 +22,11 @@ from jaxembed.layers.run import Run
 from jaxembed.packing.packed import Packed
 from jaxembed.packing.planning import RowShape
 
+# How long a program that could not be compiled is left alone.
+_RETRY_SECONDS = 2.0
+
+logger = logging.getLogger(__name__)
+
 
 class Programs:
     """The programs of one model on one device, compiled when first needed or all at once by the engine's warm-up.
@@ -34,12 +41,13 @@ class Programs:
         self._exact = all(leaf.dtype not in (jnp.bfloat16, jnp.float16) for leaf in leaves)
         self._futures: dict[tuple[Task, RowShape], Future[Any]] = {}
         self._lock = threading.Lock()
+        self._retry_at = 0.0
         self._compiler = ThreadPoolExecutor(1, thread_name_prefix="jaxembed-compile")
 
     @property
     def compiled(self) -> int:
         """How many programs have been compiled so far."""
-        return sum(future.done() for future in list(self._futures.values()))
+        return sum(_is_ready(future) for future in list(self._futures.values()))
 
     def compile(self, task: Task, shape: RowShape) -> None:
         """Compiles the program for `shape` unless it is ready, and waits for it."""
@@ -51,9 +59,9 @@ class Programs:
         In the second case its own program is compiled in the background; where nothing ready holds it, now.
         """
         own = self._futures.get((task, shape))
-        if own is not None and own.done():
+        if own is not None and _is_ready(own):
             return shape
-        ready = [s for (t, s), future in list(self._futures.items()) if t is task and future.done() and s.holds(shape)]
+        ready = [s for (t, s), future in list(self._futures.items()) if t is task and _is_ready(future) and s.holds(shape)]
         started = self._start(task, shape)
         if ready:
             return min(ready)
@@ -69,12 +77,20 @@ class Programs:
 
     def _start(self, task: Task, shape: RowShape) -> Future[Any]:
         with self._lock:
-            if (task, shape) not in self._futures:
-                self._futures[task, shape] = self._compiler.submit(self._compile, task, shape)
-            return self._futures[task, shape]
+            known = self._futures.get((task, shape))
+            # What the compiler failed with, such as a moment without memory, may be over; but each try costs seconds.
+            again = known is not None and known.done() and not _is_ready(known) and time.monotonic() > self._retry_at
+            if known is None or again:
+                known = self._futures[task, shape] = self._compiler.submit(self._compile, task, shape)
+            return known
 
     def _compile(self, task: Task, shape: RowShape) -> Any:
-        return self.lowered(task, shape).compile()
+        try:
+            return self.lowered(task, shape).compile()
+        except Exception:
+            self._retry_at = time.monotonic() + _RETRY_SECONDS
+            logger.exception("the program for rows of %d tokens cannot be compiled", shape.row)
+            raise
 
     def lowered(self, task: Task, shape: RowShape) -> Any:
         """Returns the program for `shape` as the compiler gets it."""
@@ -90,3 +106,7 @@ class Programs:
             return task.output(embedder, jax.tree.unflatten(fields, arrays), run)
 
         return program
+
+
+def _is_ready(future: Future[Any]) -> bool:
+    return future.done() and future.exception() is None

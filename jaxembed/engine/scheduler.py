@@ -30,7 +30,8 @@ from jaxembed.packing.text import Text
 ROWS_UNTIL_REGROWN = 256
 # How often the supervisor looks for a silent device. A thread that ends is noticed at once.
 _LOOK_SECONDS = 0.1
-_LONGEST_PAUSE_SECONDS = 30.0
+# A device that is gone is looked for at least so often, however long it has been: what it costs is one text.
+_LONGEST_PAUSE_SECONDS = 5.0
 
 logger = logging.getLogger(__name__)
 
@@ -54,6 +55,7 @@ class Scheduler:
         deliver: called in the engine thread with jobs that are done; shall see to it that `settle` is called with them.
         max_queue_tokens: more never wait, except for one request that finds nothing before it.
         max_wait_seconds: a request that would wait longer is refused.
+        max_bulk_wait_seconds: the same for the bulk lane, by default as long.
         stall_seconds: a device that is silent for so long counts as failed.
         probe: a text that the engine must manage after a crash before it is trusted again.
     """
@@ -64,14 +66,18 @@ class Scheduler:
         *,
         deliver: Callable[[Sequence[Job]], Any] = settle,
         max_queue_tokens: int = 1 << 20,
-        max_wait_seconds: float = 30.0,
+        max_wait_seconds: float = 5.0,
+        max_bulk_wait_seconds: float | None = None,
         stall_seconds: float = 120.0,
         probe: Text | None = None,
     ) -> None:
         self.stats = Stats()
         self.error: str | None = "it has not been started"
         self._runner, self._deliver, self._table = runner, deliver, runner.table
-        self._max_queue_tokens, self._max_wait, self._stall = max_queue_tokens, max_wait_seconds, stall_seconds
+        self._max_queue_tokens, self._stall = max_queue_tokens, stall_seconds
+        bulk = max_wait_seconds if max_bulk_wait_seconds is None else max_bulk_wait_seconds
+        self._max_wait = {"quick": max_wait_seconds, "bulk": bulk}
+        self._next_look = 0.0  # when an engine that failed is tried again, by `time.monotonic`
         self._probe = probe or Text(np.zeros(1, np.int32))
         self._wake = threading.Condition()  # guards _jobs and the counts of tokens
         self._jobs: set[Job] = set()  # every job whose future is open
@@ -124,12 +130,14 @@ class Scheduler:
             self._jobs.add(job)
             self._queue.add(job)
             self._waiting[lane] += job.waiting_tokens
+            if lane == "quick":
+                self.stats.count_quick(tokens, now)
             self._wake.notify()
 
-    def admit(self, tokens: int = 1) -> None:
+    def admit(self, tokens: int = 1, *, priority: int = 0, deadline_seconds: float | None = None) -> None:
         """Raises what `submit` would raise for so many tokens, so that a refused request need not be tokenized first."""
         with self._wake:
-            self._admit(self._lane_for(tokens, 0), tokens, None)
+            self._admit(self._lane_for(tokens, priority), tokens, deadline_seconds)
 
     @property
     def is_open(self) -> bool:
@@ -152,14 +160,25 @@ class Scheduler:
         return len(self._jobs)
 
     def predicted_wait_seconds(self, lane: str = "bulk") -> float:
-        """How long a request that came now would wait until those before it are done; 0 while no rate is known."""
+        """How long a request that came now would wait until those before it are done; 0 while no rate is known.
+
+        A lane counts on its share: quick work that is yet to come goes before bulk work that waits already.
+        """
         rate = self.stats.tokens_per_second
         if rate is None:
             return 0.0
-        before = float(self.waiting_tokens)
+        before = self._waiting[lane] / self._share(lane, rate)
         if lane == "quick":
-            before = min(before, self._waiting["quick"] / (1 - BULK_SHARE))
+            before = min(before, float(self.waiting_tokens))
         return (before + self.tokens_in_flight) / rate
+
+    def _share(self, lane: str, rate: float) -> float:
+        """Returns the part of the rate that a lane gets while the other one goes on as it did lately."""
+        if lane == "quick":
+            return 1 - BULK_SHARE
+        if self._waiting["quick"] > self._table.row:
+            return BULK_SHARE
+        return max(BULK_SHARE, 1 - self.stats.quick_tokens_per_second(time.monotonic()) / rate)
 
     def drain(self) -> None:
         """Takes nothing new from now on; what was taken is still served."""
@@ -188,16 +207,21 @@ class Scheduler:
             raise StoppedError("The server is shutting down; send the request again.", retry_after_seconds=5)
         if self.error is not None:
             self.stats.shed["unhealthy"] += 1
-            raise EngineError(f"The engine is not available: {self.error}.", retry_after_seconds=2)
-        waiting, wait, rate = self.waiting_tokens, self.predicted_wait_seconds(lane), self.stats.tokens_per_second
-        own = tokens / rate if rate else 0.0
+            raise EngineError(f"The engine is not available: {self.error}.", retry_after_seconds=self._until_next_look())
+        waiting, wait, full = self.waiting_tokens, self.predicted_wait_seconds(lane), self.stats.full_tokens_per_second
+        most = self._max_wait[lane]
+        own = tokens / (full * self._share(lane, full)) if full else 0.0
         if waiting and waiting + tokens > self._max_queue_tokens:
             self._shed("queue_full", f"{waiting} tokens wait and the queue holds {self._max_queue_tokens}", wait)
-        if wait > self._max_wait:
-            self._shed("wait", f"the wait would be {wait:.1f} s and may be {self._max_wait:g} s", wait - self._max_wait)
-        if deadline_seconds is not None and wait and wait + own > deadline_seconds:
+        if wait > most:
+            self._shed("wait", f"the wait would be {wait:.1f} s and may be {most:g} s", wait - most)
+        if deadline_seconds is not None and wait + own > deadline_seconds:
             why = f"it would take {wait + own:.1f} s and the deadline is {deadline_seconds:g} s"
-            self._shed("deadline", why, wait + own - deadline_seconds)
+            self._shed("deadline", why if wait else f"{why}; send fewer texts in one request", wait + own - deadline_seconds)
+
+    def _until_next_look(self) -> float:
+        """After how many seconds an engine that does not work may be back; the probe takes some time too."""
+        return max(self._next_look - time.monotonic(), 0.0) + 1.0
 
     def _shed(self, reason: str, why: str, seconds: float) -> None:
         self.stats.shed[reason] += 1
@@ -315,7 +339,7 @@ class Scheduler:
                 continue
             self._fail_in_flight()
             pause = _LOOK_SECONDS
-            while not self._has_ended() and not self._restart():
+            while not self._has_ended() and not self._restart(pause):
                 with self._wake:
                     self._wake.wait_for(self._has_ended, timeout=pause)
                 pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
@@ -328,7 +352,9 @@ class Scheduler:
         if in_flight and self.error is None and time.monotonic() - in_flight[0].began > self._stall:
             self.error = f"the device has not answered for {self._stall:g} s"
             logger.error("%s; what waits fails", self.error)
-            self._fail(self._jobs, EngineError(f"The engine is not available: {self.error}.", retry_after_seconds=10), "stall")
+            self._next_look = time.monotonic() + _LONGEST_PAUSE_SECONDS
+            error = EngineError(f"The engine is not available: {self.error}.", retry_after_seconds=self._until_next_look())
+            self._fail(self._jobs, error, "stall")
 
     def _fail_in_flight(self) -> None:
         """Fails what was in flight when the engine thread ended; what waits may yet be served."""
@@ -339,15 +365,16 @@ class Scheduler:
         self._pipeline.flights.clear()
         self._forget_settled()
 
-    def _restart(self) -> bool:
-        """Tries a text, and starts a new thread if that went well. Otherwise what waits fails."""
+    def _restart(self, pause: float) -> bool:
+        """Tries a text, and starts a new thread if that went well. Otherwise what waits fails; `pause` says until when."""
         try:
             (row,) = planning.plan([len(self._probe.ids)], self._runner.table)
             self._runner.finish(EMBED, row, [self._probe], self._runner.start(EMBED, row, [self._probe]))
-        except Exception as error:  # noqa: BLE001 - as above: whatever it was, the engine is not back
-            self.error = _described(error)
+        except BaseException as error:  # noqa: BLE001 - as above: whatever it was, the engine is not back
+            self.error, self._next_look = _described(error), time.monotonic() + pause
             logger.error("the engine is not back: %s", self.error)
-            self._fail(self._jobs, EngineError(f"The engine is not available: {self.error}.", retry_after_seconds=5), "crash")
+            refusal = EngineError(f"The engine is not available: {self.error}.", retry_after_seconds=self._until_next_look())
+            self._fail(self._jobs, refusal, "crash")
             self._forget_settled()
             return False
         logger.warning("the engine is back")
@@ -378,6 +405,6 @@ class Scheduler:
         self.stats.ended[reason] += len(jobs)
 
 
-def _described(error: Exception) -> str:
+def _described(error: BaseException) -> str:
     first = str(error).strip().splitlines()[:1]
     return f"{type(error).__name__}: {first[0]}" if first else type(error).__name__

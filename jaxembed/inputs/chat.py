@@ -1,17 +1,14 @@
-"""Conversations to texts with a checkpoint's chat template: Jinja in a sandbox. Knows nothing about models or HTTP.
+"""Conversations to texts with a checkpoint's chat template. Knows nothing about models or HTTP.
 
-The environment is the one that templates of the hub are written for (transformers, `utils/chat_template_utils.py`): blocks
-trimmed, `raise_exception`, `strftime_now`, a `tojson` that does not escape for HTML, `break` and `continue`. A template comes
-from strangers, so it runs sandboxed, sees immutable values, and fails with `InputError`.
+A template comes from strangers, so it runs in a sandbox (`sandbox.py`) in a process of its own (`renderer.py`), with limits on
+time, memory and what it writes, and fails with `InputError`.
 """
 
-import json
 from collections.abc import Mapping, Sequence
-from datetime import datetime
-from functools import lru_cache
 from typing import Any, Literal
 
 from jaxembed.errors import InputError
+from jaxembed.inputs.renderer import RENDERER
 
 ContentFormat = Literal["auto", "string", "openai"]
 
@@ -20,7 +17,7 @@ _RESERVED = {"messages", "add_generation_prompt", "continue_final_message", "cha
 
 
 class ChatTemplate:
-    """A compiled template.
+    """A template.
 
     Args:
         source: Jinja.
@@ -29,15 +26,16 @@ class ChatTemplate:
             template walks over the parts.
 
     Raises:
-        InputError: the source is not Jinja.
+        InputError: the source is not Jinja, or takes too much to be compiled.
     """
 
     def __init__(
         self, source: str, *, special_tokens: Mapping[str, str] | None = None, content_format: ContentFormat = "auto"
     ) -> None:
-        self._template = _compiled(source)
-        self._special_tokens = dict(special_tokens or {})
-        walks = _walks_over_content(source) if content_format == "auto" else content_format == "openai"
+        self._source, self._special_tokens = source, dict(special_tokens or {})
+        walks = RENDERER.compile(source)
+        if content_format != "auto":
+            walks = content_format == "openai"
         self.content_format: ContentFormat = "openai" if walks else "string"
 
     def render(
@@ -57,7 +55,8 @@ class ChatTemplate:
             arguments: further names for the template, the `chat_template_kwargs` of a request.
 
         Raises:
-            InputError: the messages cannot be read, or the template fails.
+            InputError: the messages cannot be read, or the template fails or takes too much.
+            EngineError: no process can be started to render in.
         """
         if add_generation_prompt and continue_final_message:
             raise InputError(
@@ -72,13 +71,7 @@ class ChatTemplate:
         if not read:
             raise InputError("a conversation needs at least one message.", field="messages")
         names = {**self._special_tokens, **(arguments or {}), "messages": read, "add_generation_prompt": add_generation_prompt}
-        from jinja2 import TemplateError
-
-        try:
-            text: str = self._template.render(**names)
-        except (TemplateError, TypeError, ValueError, ArithmeticError, LookupError, AttributeError, RecursionError) as error:
-            # What a stranger's template may stumble over, given a stranger's messages.
-            raise InputError(f"the chat template cannot be filled with these messages: {error}", field="messages") from None
+        text = RENDERER.render(self._source, names)
         return _opened(text, read[-1]["content"]) if continue_final_message else text
 
     def _message(self, message: Any) -> dict[str, Any]:
@@ -119,51 +112,6 @@ def texts_of(content: Any) -> list[str]:
             )
         texts.append(text)
     return texts
-
-
-@lru_cache(maxsize=32)
-def _compiled(source: str) -> Any:
-    from jinja2 import TemplateError
-
-    try:
-        return _environment().from_string(source)
-    except (TemplateError, RecursionError) as error:
-        raise InputError(f"the chat template is not valid Jinja: {error}", field="chat_template") from None
-
-
-@lru_cache(maxsize=1)
-def _environment() -> Any:
-    from jinja2.ext import loopcontrols
-    from jinja2.sandbox import ImmutableSandboxedEnvironment
-
-    def raise_exception(message: str) -> None:
-        raise InputError(f"the chat template refuses these messages: {message}", field="messages")
-
-    def tojson(value: Any, **options: Any) -> str:
-        allowed = {key: options[key] for key in ("indent", "sort_keys", "separators") if key in options}
-        return json.dumps(value, ensure_ascii=False, **allowed)
-
-    environment = ImmutableSandboxedEnvironment(trim_blocks=True, lstrip_blocks=True, extensions=[loopcontrols])
-    environment.filters["tojson"] = tojson
-    environment.globals["raise_exception"] = raise_exception
-    environment.globals["strftime_now"] = lambda format_: datetime.now().strftime(format_)
-    return environment
-
-
-def _walks_over_content(source: str) -> bool:
-    """Whether the template has a loop over a message's content, and so wants it as a list of parts."""
-    from jinja2 import nodes
-
-    tree = _environment().parse(source)
-    for loop in tree.find_all(nodes.For):
-        over = loop.iter
-        if isinstance(over, nodes.Getattr) and over.attr == "content":
-            return True
-        if isinstance(over, nodes.Getitem) and isinstance(over.arg, nodes.Const) and over.arg.value == "content":
-            return True
-        if isinstance(over, nodes.Name) and over.name == "content":
-            return True
-    return False
 
 
 def _opened(text: str, content: str | list[dict[str, str]]) -> str:

@@ -15,6 +15,7 @@ import tokenizers
 from tokenizers import normalizers
 
 from jaxembed.errors import CheckpointError, InputError, InputTypeError
+from jaxembed.inputs.strangers import MOST_GROWTH, growth, is_tame, rust_errors
 
 Side = Literal["left", "right"]
 
@@ -39,6 +40,10 @@ class Tokenizer:
         limit: the longest text its files speak of, None if they speak of none.
         special_count: how many special tokens a text gets.
         special_ids: all special tokens.
+        tame: whether a short text is sure to take little time, see `strangers.is_tame`.
+
+    Raises:
+        CheckpointError: the tokenizer would make texts many times longer.
     """
 
     def __init__(
@@ -56,6 +61,10 @@ class Tokenizer:
         if lowercase:
             _lower(rust)
         self._rust = rust
+        for part, name in ((rust.normalizer, "normalizer"), (rust.decoder, "decoder")):
+            if (times := growth(part)) > MOST_GROWTH:
+                raise CheckpointError(f"the tokenizer's {name} may make a text {times:.3g} times longer, which none does.")
+        self.tame = is_tame([rust.normalizer, rust.pre_tokenizer, rust.decoder])
         self.vocab_size: int = rust.get_vocab_size(with_added_tokens=True)
         limit = self.config.get("model_max_length")
         self.limit: int | None = int(limit) if isinstance(limit, int | float) and 0 < limit < _NO_LIMIT else None
@@ -93,23 +102,25 @@ class Tokenizer:
 
         Raises:
             InputTypeError: for anything but str.
-            InputError: for a max_length below the special tokens.
+            InputError: for a max_length below the special tokens, and where the tokenizer itself fails.
         """
         for text in texts:
             if not isinstance(text, str):
                 raise InputTypeError(f"a text must be a str, not {type(text).__name__}.", field="prompts")
         clean = [_checked(text) for text in texts]
-        encodings = self._rust.encode_batch_fast(clean, add_special_tokens=add_special_tokens)
-        ids = [np.array(encoding.ids, np.int32) for encoding in encodings]
-        if max_length is not None:
-            for index, one in enumerate(ids):
-                if len(one) > max_length:
-                    ids[index] = self._cut(clean[index], max_length, side or self.side, add_special_tokens)
+        with rust_errors("prompts"):
+            encodings = self._rust.encode_batch_fast(clean, add_special_tokens=add_special_tokens)
+            ids = [np.array(encoding.ids, np.int32) for encoding in encodings]
+            if max_length is not None:
+                for index, one in enumerate(ids):
+                    if len(one) > max_length:
+                        ids[index] = self._cut(clean[index], max_length, side or self.side, add_special_tokens)
         return ids
 
     def decode(self, ids: Sequence[int], *, skip_special_tokens: bool = False) -> str:
-        """Returns the text of token ids."""
-        text: str = self._rust.decode(list(ids), skip_special_tokens=skip_special_tokens)
+        """Returns the text of token ids. Raises `InputError` where the tokenizer fails."""
+        with rust_errors("tokens"):
+            text: str = self._rust.decode(list(ids), skip_special_tokens=skip_special_tokens)
         return text
 
     def token(self, id_: int) -> str | None:

@@ -67,7 +67,10 @@ async def embed(service: Service, request: Request, body: CohereEmbedRequest, *,
     cut = body.truncate != "NONE"
     given = "texts" if body.texts else "inputs"
     with fields_as({"prompts": given, "messages": given, "dimensions": "output_dimension", "max_length": "max_tokens"}):
-        prompts, prefix = await service.threads.run(is_large(request), _prompts, service, body, prompting.prefix)
+        if body.inputs is None or service.template is None:
+            prompts, prefix = await service.threads.run(is_large(request), _prompts, service, body, prompting.prefix)
+        else:
+            prompts, prefix = await service.rendering(_prompts, service, body, prompting.prefix)
         asked = Asked(
             prompts=prompts,
             params=PoolingParams(dimensions=body.output_dimension),

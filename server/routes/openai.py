@@ -86,7 +86,10 @@ async def pool(service: Service, request: Request, body: PoolingRequest) -> Resp
 async def _run(service: Service, request: Request, body: VectorRequest, task: Task) -> Answer:
     given = "input" if body.messages is None else "messages"
     with fields_as({"prompts": given, "messages": given, "max_length": "truncate_prompt_tokens"}):
-        prompts, is_chat = await service.threads.run(is_large(request), prompts_of, service, body)
+        if _conversations(body.messages if body.messages is not None else body.input) is None:
+            prompts, is_chat = await service.threads.run(is_large(request), prompts_of, service, body)
+        else:
+            prompts, is_chat = await service.rendering(prompts_of, service, body)
         service.check_count("input", len(prompts))
         service.check_ids(prompts, request.headers.get("user-agent", ""))
         special = body.add_special_tokens if body.add_special_tokens is not None else not is_chat

@@ -89,12 +89,14 @@ def add_routes(app: FastAPI, service: Service, metrics: Metrics) -> None:
 
     async def tokens(request: Request) -> Response:
         body = await read(request, TokenizeRequest)
-        return await service.threads.run(is_large(request), tokenize, service, body)
+        if body.messages is not None:
+            return await service.rendering(tokenize, service, body)
+        return await service.tokenizing(is_large(request), tokenize, service, body)
 
     async def text(request: Request) -> Response:
         body = await read(request, DetokenizeRequest)
         service.check_model(body.model)
-        return await service.threads.run(is_large(request), detokenize, service, body.tokens)
+        return await service.tokenizing(is_large(request), detokenize, service, body.tokens)
 
     tags: list[str | Enum] = ["tokens"]
     add_route(

@@ -42,7 +42,7 @@ def add_routes(app: FastAPI, service: Service) -> None:
 
     async def texts(request: Request) -> Response:
         body = await read(request, DecodeRequest)
-        return await service.threads.run(is_large(request), decode, service, body)
+        return await service.tokenizing(is_large(request), decode, service, body)
 
     async def anything(request: Request) -> Response:
         return await dispatch(service, request, await read_object(request))

@@ -204,16 +204,54 @@ def test_a_file_of_another_name_is_left_alone(run, tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["out.npy", "out.npy.partial"]
 
 
-def test_sigterm_leaves_nothing_half_written(tmp_path):
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize("name", ["out.npy", "out.jsonl"])
+def test_a_signal_leaves_nothing_half_written(tmp_path, number, name):
     def vectors():
         yield np.zeros(4, np.float32)
-        os.kill(os.getpid(), signal.SIGTERM)
+        os.kill(os.getpid(), number)
         yield np.zeros(4, np.float32)
 
-    with pytest.raises(SystemExit):
-        write(tmp_path / "out.npy", ["a", "b"], vectors())
+    with pytest.raises(SystemExit) as end:
+        write(tmp_path / name, ["a", "b"], vectors())
+    assert end.value.code == 128 + number
     assert not list(tmp_path.iterdir())
-    assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+    assert signal.getsignal(number) == signal.SIG_DFL
+
+
+def test_a_signal_that_nohup_ignores_stays_ignored(tmp_path):
+    def vectors():
+        os.kill(os.getpid(), signal.SIGHUP)
+        yield np.zeros(4, np.float32)
+
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        write(tmp_path / "out.npy", ["a"], vectors())
+        assert signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGHUP, before)
+    assert [path.name for path in tmp_path.iterdir()] == ["out.npy"]
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (
+            FileNotFoundError(2, "No such file or directory", "/no/tables"),
+            "/no/tables cannot be used: No such file or directory",
+        ),
+        (OSError(28, "No space left on device"), "the output cannot be written: No space left on device"),
+        (OSError(24, "Too many open files"), "the system refuses: Too many open files"),
+    ],
+)
+def test_an_error_of_the_system_names_what_it_is_about(capfd, monkeypatch, error, said):
+    def fail(arguments):
+        raise error
+
+    monkeypatch.setattr("jaxembed.cli._abandon_output", lambda: None)
+    monkeypatch.setattr("jaxembed.cli.doctor.run", fail)
+    assert main(["doctor"]) == 1
+    assert capfd.readouterr().err == f"jaxembed: {said}.\n"
 
 
 def test_a_full_disk_behind_standard_output_is_one_line():

@@ -17,6 +17,8 @@ from processes import free_port
 from refusals import refused
 
 from jaxembed.cli import flags, main, serve
+from jaxembed.server.listen import Listen
+from jaxembed.server.run import warnings
 
 
 def parsed(*argv: str, **environment: str) -> dict:
@@ -74,11 +76,27 @@ def test_every_flag_is_also_a_variable_and_the_command_line_wins():
         ("TRUST_REMOTE_CODE", "maybe", "'maybe'"),
         ("COHERE_INPUT_TYPE", "loose", "strict, lenient"),
         ("MAX_ITEMS", "0", "not 0"),
+        ("MAX_CONNECTIONS", "0", "not 0"),
+        ("HEAD_TIMEOUT_SECONDS", "0", "more than 0"),
     ],
 )
 def test_a_wrong_variable_is_named(name, value, named):
     with refused(f"JAXEMBED_{name}", f"JAXEMBED_{name}", named):
         parsed(**{f"JAXEMBED_{name}": value})
+
+
+@pytest.mark.parametrize(
+    ("arguments", "waits"),
+    [
+        ([], (5, 30)),
+        (["--max-wait-seconds", "2"], (2, 2)),
+        (["--max-bulk-wait-seconds", "60"], (5, 60)),
+        (["--max-wait-seconds", "2", "--max-bulk-wait-seconds", "60"], (2, 60)),
+    ],
+)
+def test_what_is_said_of_waiting_holds_for_both_lanes_unless_one_is_named(arguments, waits):
+    found = serve.settings(parsed(*arguments), {})
+    assert (found.max_wait_seconds, found.max_bulk_wait_seconds) == waits
 
 
 def test_keys_come_from_flags_files_and_vllm_s_variable(tmp_path):
@@ -132,6 +150,10 @@ def test_a_template_is_a_file_or_the_text_itself(tmp_path):
         (["--uds", __file__], "is there and is no socket"),
         (["--ssl-certfile", "x"], "TLS needs both"),
         (["--ssl-certfile", "/no", "--ssl-keyfile", "/no"], "cannot be used"),
+        (["--ssl-cert-reqs", "2"], "--ssl-cert-reqs needs TLS"),
+        (["--ssl-cert-reqs", "1"], "the server speaks plain HTTP"),
+        (["--ssl-ca-certs", __file__], "--ssl-ca-certs needs TLS"),
+        (["--max-connections", "2000000000"], "ulimit -n"),
         (["--host", "203.0.113.1"], "cannot be listened on"),
     ],
 )
@@ -196,15 +218,71 @@ def test_it_listens_on_a_unix_socket_and_removes_it(start, folder, tmp_path):
     assert not os.path.exists(path)
 
 
-def test_it_speaks_tls(start, folder, tmp_path):
-    command = "openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=localhost -addext subjectAltName=IP:127.0.0.1"
-    files = ["-keyout", str(tmp_path / "key.pem"), "-out", str(tmp_path / "cert.pem")]
-    subprocess.run([*command.split(), *files], check=True, capture_output=True)
+def run_openssl(command: str) -> None:
+    subprocess.run(command.split(), check=True, capture_output=True)
+
+
+@pytest.fixture(scope="module")
+def tls(tmp_path_factory):
+    """A certificate of 127.0.0.1 with its key, the key under a passphrase, and the key of another."""
+    folder = tmp_path_factory.mktemp("tls")
+    subject = "-days 2 -subj /CN=localhost -addext subjectAltName=IP:127.0.0.1"
+    run_openssl(f"openssl req -x509 -newkey rsa:2048 -nodes {subject} -keyout {folder}/key.pem -out {folder}/cert.pem")
+    run_openssl(f"openssl pkey -in {folder}/key.pem -aes256 -passout pass:secret -out {folder}/locked.pem")
+    run_openssl(f"openssl genpkey -algorithm RSA -out {folder}/other.pem")
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("key", "more", "field", "named"),
+    [
+        ("key.pem", {"ssl_cert_reqs": 2}, "--ssl-ca-certs", "no client's certificate"),
+        ("key.pem", {"ssl_ca_certs": "cert.pem"}, "--ssl-cert-reqs", "--ssl-cert-reqs 2"),
+        ("key.pem", {"ssl_ca_certs": "none.pem", "ssl_cert_reqs": 2}, "--ssl-ca-certs", "No such file"),
+        ("key.pem", {"ssl_ca_certs": "key.pem", "ssl_cert_reqs": 2}, "--ssl-ca-certs", "PEM"),
+        ("none.pem", {}, "--ssl-keyfile", "No such file"),
+        (".", {}, "--ssl-keyfile", "directory"),
+        ("locked.pem", {}, "--ssl-keyfile", "encrypted"),
+        ("other.pem", {}, "--ssl-certfile", "cannot be used"),
+    ],
+)
+def test_tls_that_would_not_hold_is_refused_before_the_model_is_loaded(tls, key, more, field, named):
+    paths = {name: str(tls / value) if isinstance(value, str) else value for name, value in more.items()}
+    where = Listen(ssl_certfile=str(tls / "cert.pem"), ssl_keyfile=str(tls / key), **paths)
+    with refused(field, field, match=named):
+        where.check_files()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [
+        (["--host", "0.0.0.0"], ["--host 0.0.0.0"]),
+        (["--host", "::"], ["--host ::"]),
+        (["--host", "::1"], []),
+        (["--host", "localhost"], []),
+        (["--uds", "x.sock", "--host", "0.0.0.0"], []),
+        (["--host", "0.0.0.0", "--api-key", "k"], []),
+        (["--allowed-origins", '["*"]', "--allow-credentials"], ["--allow-credentials"]),
+        (["--allowed-origins", '["*"]'], []),
+        (["--allowed-origins", '["http://a"]', "--allow-credentials"], []),
+    ],
+)
+def test_what_an_operator_may_not_have_meant_is_warned_of(arguments, named):
+    values = parsed(*arguments)
+    found = warnings(serve.settings(values, {}), serve.listen(values))
+    assert len(found) == len(named)
+    assert all(name in line for name, line in zip(named, found, strict=True))
+
+
+def test_it_speaks_tls(start, folder, tls):
     port = free_port()
-    server = start(
-        folder, "--port", port, "--ssl-keyfile", str(tmp_path / "key.pem"), "--ssl-certfile", str(tmp_path / "cert.pem")
-    )
+    files = ["--ssl-keyfile", str(tls / "key.pem"), "--ssl-certfile", str(tls / "cert.pem")]
+    server = start(folder, "--port", port, *files, "--head-timeout-seconds", "1")
     assert server.wait_ready() == f"https://127.0.0.1:{port}"
-    trusted = ssl.create_default_context(cafile=str(tmp_path / "cert.pem"))
+    with socket.create_connection(("127.0.0.1", int(port)), timeout=20) as silent:  # a handshake that never comes
+        begin = time.monotonic()
+        assert silent.recv(100) == b""
+        assert time.monotonic() - begin < 10
+    trusted = ssl.create_default_context(cafile=str(tls / "cert.pem"))
     assert httpx.get(f"https://127.0.0.1:{port}/health", verify=trusted).status_code == 200
     assert server.end() == 0

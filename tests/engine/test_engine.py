@@ -170,3 +170,21 @@ def test_an_error_in_the_stream_of_texts_reaches_the_caller(engine):
 
 def test_no_texts_give_no_vectors(engine):
     assert list(engine.run([])) == []
+
+
+def test_a_program_that_could_not_be_compiled_is_tried_again_and_stands_in_for_none(engine, texts, monkeypatch):
+    programs = engine._programs
+    monkeypatch.setattr(programs, "_futures", {})
+    monkeypatch.setattr("jaxembed.engine.programs._RETRY_SECONDS", 0.0)
+    lowered, failures = programs.lowered, [MemoryError("no memory to compile")]
+
+    def failing(task, shape):
+        if failures:
+            raise failures.pop()
+        return lowered(task, shape)
+
+    monkeypatch.setattr(programs, "lowered", failing)
+    with pytest.raises(MemoryError):
+        list(engine.run(texts[:1]))
+    assert engine.compiled == 0
+    assert len(list(engine.run(texts[:1]))) == 1
