@@ -100,7 +100,8 @@ class Problem:
         """Returns the answer in the shape of an API."""
         status, body = self.status, self._openai()
         if face == "cohere":
-            body = {"message": self.message}
+            # Cohere's clients read `message`, and those who know the route from vLLM `error.message`.
+            body = {"message": self.message, "error": body["error"]}
         elif face == "tei":
             status = 422 if status == 400 else status
             body = {"error": self.message, "error_type": _TEI.get(status, "Backend")}

@@ -28,8 +28,9 @@ class Settings:
         body_timeout_seconds: how long the next part of a body may take.
         drain_seconds: how long shutting down waits for open requests.
         stall_seconds: a device that is silent for so long counts as failed.
-        cohere_input_type: "lenient" takes Cohere's own input types on models without prompts.
-        token_ids: whether requests may carry ids.
+        truncate: whether texts that are too long are cut where a request does not say; each API has its own way to say so.
+        cohere_input_type: "lenient" takes Cohere's own input types on every model, "strict" the names of its prompts only.
+        token_ids: whether requests may carry ids; None refuses them from clients that send those of another tokenizer.
         chat_template: Jinja source, instead of the checkpoint's.
         chat_template_content_format: how the template wants a message's content.
         trust_request_chat_template: whether requests may bring templates of their own.
@@ -59,8 +60,9 @@ class Settings:
     body_timeout_seconds: float = 10.0
     drain_seconds: float = 30.0
     stall_seconds: float = 120.0
-    cohere_input_type: Literal["strict", "lenient"] = "strict"
-    token_ids: bool = True
+    truncate: bool = False
+    cohere_input_type: Literal["strict", "lenient"] = "lenient"
+    token_ids: bool | None = None
     chat_template: str | None = None
     chat_template_content_format: ContentFormat = "auto"
     trust_request_chat_template: bool = False

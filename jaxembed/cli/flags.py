@@ -26,6 +26,7 @@ class Flag:
         choices: as argparse has them.
         metavar: the same.
         short: another spelling.
+        aliases: what other servers call it.
     """
 
     name: str
@@ -36,6 +37,7 @@ class Flag:
     choices: Sequence[str] | None = None
     metavar: str | None = None
     short: str | None = None
+    aliases: Sequence[str] = ()
 
     @property
     def dest(self) -> str:
@@ -49,7 +51,7 @@ class Flag:
 
     def add_to(self, parser: Any) -> None:
         """Adds the option to a parser or group; its default is filled in later, by `read`."""
-        names = [f"--{self.name}", *([self.short] if self.short else [])]
+        names = [f"--{self.name}", *([self.short] if self.short else []), *(f"--{name}" for name in self.aliases)]
         shown = "" if self.default in (None, ()) else f" (default: {self.default})"
         options: dict[str, Any] = {"dest": self.dest, "default": None, "help": (self.help + shown).replace("%", "%%")}
         if self.parse is bool:

@@ -59,11 +59,24 @@ NAMES = [
     Flag("trust-request-chat-template", "let requests bring templates of their own", bool, False),
     Flag(
         "cohere-input-type",
-        "lenient: Cohere's own input types are taken by models without prompts",
+        "lenient: every model takes Cohere's own input types; strict: the names of its prompts only, as in vLLM",
         choices=("strict", "lenient"),
-        default="strict",
+        default="lenient",
     ),
-    Flag("token-ids", "whether requests may hold token ids", bool, True),
+    Flag(
+        "token-ids",
+        "whether requests may hold token ids; if not said, those of OpenAI's package and langchain are refused, because they "
+        "are of another tokenizer",
+        bool,
+    ),
+    Flag(
+        "truncate",
+        "cut texts that are too long where a request does not say; without it they are an error, but Cohere's and Ollama's "
+        "routes cut always",
+        bool,
+        False,
+        aliases=("auto-truncate",),
+    ),
 ]
 NETWORK = [
     Flag("host", "the address to listen on; 0.0.0.0 for all", default="127.0.0.1"),
@@ -177,6 +190,7 @@ def settings(values: Mapping[str, Any], environment: Mapping[str, str]) -> "Sett
         body_timeout_seconds=values["body_timeout_seconds"],
         drain_seconds=values["drain_seconds"],
         stall_seconds=values["stall_seconds"],
+        truncate=values["truncate"],
         cohere_input_type=values["cohere_input_type"],
         token_ids=values["token_ids"],
         chat_template=_template(values["chat_template"]),

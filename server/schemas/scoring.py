@@ -51,13 +51,13 @@ class RerankRequest(ModelRequest):
     query: Side = None
     documents: Side = None
     texts: Annotated[list[str], Fast] | None = None
-    top_n: Int64 | None = Field(None, description="how many to return, 0 or nothing for all")
+    top_n: Annotated[Int64, Field(ge=0)] | None = Field(None, description="how many to return, 0 or nothing for all")
     max_tokens_per_query: Limit | None = None
     max_tokens_per_doc: Limit | None = None
-    return_documents: StrictBool | None = None
+    return_documents: StrictBool | None = Field(None, description="false leaves the documents out of the answer")
     return_text: StrictBool = False
     raw_scores: StrictBool = False
-    truncate: StrictBool = False
+    truncate: StrictBool | None = Field(None, description="cut texts that are too long; as the server is set if left out")
     truncation_direction: Literal["left", "right", "Left", "Right"] = "right"
 
 
@@ -65,7 +65,7 @@ class RerankResult(BaseModel):
     """One document and how near it is to the query."""
 
     index: int
-    document: dict[str, Any]
+    document: dict[str, Any] | None = None
     relevance_score: float
 
 

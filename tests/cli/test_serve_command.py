@@ -104,7 +104,7 @@ def test_keys_come_from_flags_files_and_vllm_s_variable(tmp_path):
 
 def test_empty_variables_and_links_of_kubernetes_are_unset():
     values = parsed(JAXEMBED_MODEL="", JAXEMBED_CHAT_TEMPLATE="", JAXEMBED_TOKEN_IDS="", JAXEMBED_PORT="tcp://10.0.0.7:80")
-    assert (values["model"], values["chat_template"], values["token_ids"], values["port"]) == (None, None, True, 8000)
+    assert (values["model"], values["chat_template"], values["token_ids"], values["port"]) == (None, None, None, 8000)
 
 
 @pytest.mark.parametrize(("text", "value"), [("False", False), ("true", True), ("None", None), ("MEAN", "MEAN"), ("16", 16)])

@@ -277,5 +277,5 @@ def test_a_path_has_one_face_also_where_it_is_a_template_or_under_a_prefix():
 def test_unknown_paths_and_methods_are_answered_in_the_same_shape(client: TestClient):
     assert client.get("/nope").json()["error"]["code"] == 404
     assert client.get("/v1/embeddings").json()["error"]["code"] == 405
-    assert set(client.get("/v2/embed").json()) == {"message"}
+    assert set(client.get("/v2/embed").json()) == {"message", "error"}
     assert set(client.post("/embed_sparse", json={}).json()) == {"error", "error_type"}
