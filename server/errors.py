@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+from collections.abc import Mapping
 from itertools import islice
 from typing import Any
 
@@ -51,11 +52,20 @@ class HttpError(JaxEmbedError):
         message: what was expected, what was given, what to do.
         field: the field of the body that it is about.
         type_: vLLM's `type`, by default the one that goes with the status.
+        headers: what the answer has besides.
     """
 
-    def __init__(self, status: int, message: str, *, field: str | None = None, type_: str | None = None) -> None:
+    def __init__(
+        self,
+        status: int,
+        message: str,
+        *,
+        field: str | None = None,
+        type_: str | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
         super().__init__(message)
-        self.status, self.field, self.type_ = status, field, type_
+        self.status, self.field, self.type_, self.headers = status, field, type_, dict(headers or {})
 
 
 @dataclasses.dataclass(frozen=True)
@@ -84,7 +94,7 @@ class Problem:
         if isinstance(error, HttpError):
             # The rest of a body that stopped coming would be taken for the next request.
             close = {"Connection": "close"} if error.status == 408 else {}
-            return cls(error.status, str(error), error.type_ or _TYPES[error.status], error.field, close)
+            return cls(error.status, str(error), error.type_ or _TYPES[error.status], error.field, close | error.headers)
         if isinstance(error, RefusedError):
             status = 429 if isinstance(error, OverloadedError) else 503
             retry = {"Retry-After": str(max(1, math.ceil(error.retry_after_seconds)))}

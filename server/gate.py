@@ -60,17 +60,22 @@ class Gate:
 
         size = 0
 
-        async def take() -> Message:
+        def count(arrived: int) -> None:
             # What has arrived is counted, not what was announced: promises take no room, and chunks announce nothing.
             nonlocal size
+            size += arrived
+            self._open_bytes += arrived
+            if self._open_bytes > self._settings.max_open_bytes:
+                raise OverloadedError(_TOO_MUCH)
+
+        async def take() -> Message:
             message = await receive()
             if message["type"] == "http.request":
-                arrived = len(message.get("body", b""))
-                size += arrived
-                self._open_bytes += arrived
-                if self._open_bytes > self._settings.max_open_bytes:
-                    raise OverloadedError(_TOO_MUCH)
+                count(len(message.get("body", b"")))
             return message
+
+        # What is decompressed takes room as well.
+        scope["jaxembed.count"] = count
 
         try:
             problem = self._refusal(scope, headers)

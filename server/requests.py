@@ -11,6 +11,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from jaxembed.server import bodies
+from jaxembed.server.decoding import charset_of
 from jaxembed.server.encoding import json_response, large_json_response
 from jaxembed.server.errors import HttpError
 from jaxembed.server.faces import Face
@@ -121,7 +122,8 @@ async def read_object(request: Request) -> dict[str, Any]:
     body = await bodies.receive(request, settings)
     request.state.body_bytes = len(body)
     threads: Threads = request.app.state.threads
-    return await threads.run(is_large(request), bodies.parse, body, settings)
+    charset = charset_of(request.headers.get("content-type", ""))
+    return await threads.run(is_large(request), bodies.parse, body, settings, charset)
 
 
 async def checked[M: BaseModel](request: Request, model: type[M], value: dict[str, Any]) -> M:

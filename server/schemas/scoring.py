@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, Field, StrictBool, WithJsonSchema
 
 from jaxembed.server.schemas.common import Fast, Int64, ModelRequest, Usage
+from jaxembed.server.schemas.tei import Cut
 
 _TEXT = {"anyOf": [{"type": "string"}, {"type": "object"}]}
 # A text, {"content": [parts]}, Cohere's {"text": ...}, or a list of those; read by `scoring.texts_of_side`.
@@ -57,7 +58,7 @@ class RerankRequest(ModelRequest):
     return_documents: StrictBool | None = Field(None, description="false leaves the documents out of the answer")
     return_text: StrictBool = False
     raw_scores: StrictBool = False
-    truncate: StrictBool | None = Field(None, description="cut texts that are too long; as the server is set if left out")
+    truncate: Cut = None
     truncation_direction: Literal["left", "right", "Left", "Right"] = "right"
 
 
