@@ -20,7 +20,7 @@ from jaxembed.server.errors import Problem
 from jaxembed.server.faces import Faces
 from jaxembed.server.gate import Gate
 from jaxembed.server.metrics import Metrics
-from jaxembed.server.routes import cohere, openai, operations, pages, scoring, tei
+from jaxembed.server.routes import cohere, infinity, ollama, openai, operations, pages, scoring, tei
 from jaxembed.server.service import Service
 from jaxembed.server.tracing import Tracing
 
@@ -63,7 +63,7 @@ def create_app(service: Service, *, tracing: Tracing | None = None) -> FastAPI:
         assert isinstance(own, Route), "FastAPI's own, the documentation"
         app.state.faces.add(own.path, "openai")
     metrics = Metrics(service)
-    for routes in (openai, cohere, scoring, tei):
+    for routes in (openai, cohere, scoring, tei, infinity, ollama):
         routes.add_routes(app, service)
     operations.add_routes(app, service, metrics)
     pages.add_routes(app)

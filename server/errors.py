@@ -1,4 +1,4 @@
-"""Errors as the clients of each API expect them: one `Problem`, three shapes. Nothing of a traceback is ever shown."""
+"""Errors as the clients of each API expect them: one `Problem`, four shapes. Nothing of a traceback is ever shown."""
 
 import dataclasses
 import math
@@ -115,6 +115,8 @@ class Problem:
         elif face == "tei":
             status = 422 if status == 400 else status
             body = {"error": self.message, "error_type": _TEI.get(status, "Backend")}
+        elif face == "ollama":
+            body = {"error": self.message}
         return Response(orjson.dumps(body), status, self.headers, "application/json")
 
     def _openai(self) -> dict[str, Any]:

@@ -12,14 +12,14 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from jaxembed.errors import OverloadedError
 from jaxembed.server.errors import HttpError, Problem
-from jaxembed.server.faces import Faces, path_of
+from jaxembed.server.faces import Faces, from_proxy, path_of
 from jaxembed.server.metrics import Metrics
-from jaxembed.server.routes import pages
+from jaxembed.server.routes import infinity, pages
 from jaxembed.server.settings import Settings
 from jaxembed.server.tracing import Tracing
 
 # Open without a key, so that load balancers and orchestrators can look, and the page that asks for the key can be shown.
-PUBLIC = ("/health", "/ready", "/ping", *pages.PATHS)
+PUBLIC = ("/health", "/ready", "/ping", infinity.HEALTH, *pages.PATHS)
 
 _TOO_MUCH = "The server is overloaded: too many large requests are open."
 
@@ -46,6 +46,7 @@ class Gate:
             await self._app(scope, receive, send)
             return
         begin = time.perf_counter()
+        scope = from_proxy(scope, self._faces)
         headers = dict(scope["headers"])
         request_id = headers.get(b"x-request-id", b"")[:200] or uuid.uuid4().hex.encode()
         status = 0

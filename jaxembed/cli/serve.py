@@ -200,7 +200,7 @@ def settings(values: Mapping[str, Any], environment: Mapping[str, str]) -> "Sett
         access_log=not values["disable_uvicorn_access_log"],
         docs=not values["disable_fastapi_docs"],
         tokenizer_info=values["enable_tokenizer_info_endpoint"],
-        root_path=values["root_path"],
+        root_path=_root_path(values["root_path"]),
         otlp_traces_endpoint=values["otlp_traces_endpoint"],
     )
 
@@ -272,6 +272,14 @@ def _api_keys(values: Mapping[str, Any], environment: Mapping[str, str]) -> tupl
             "JAXEMBED_API_KEY_FILE is set but empty; name a file with keys, or unset it.", field="JAXEMBED_API_KEY_FILE"
         )
     return tuple(keys)
+
+
+def _root_path(given: str) -> str:
+    """Returns a prefix of paths as ASGI has it: a slash before it and none behind."""
+    if "://" in given or "?" in given or "#" in given:
+        raise InputError(f"--root-path takes a path like /api, not {given!r}.", field="--root-path")
+    inner = given.strip("/")
+    return f"/{inner}" if inner else ""
 
 
 def _template(given: str | None) -> str | None:

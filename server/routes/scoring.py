@@ -91,7 +91,7 @@ async def rerank(
         request: whose body it is.
         body: what it says.
         cut: whether texts that are too long are cut where the body does not say; None as the server is set.
-        as_strings: whether documents stand in the answer as strings and not as objects.
+        as_strings: whether documents stand in the answer as infinity has them, as strings and not as objects.
     """
     name = service.check_model(body.model)
     name_of_texts = "documents" if body.texts is None else "texts"
@@ -108,7 +108,8 @@ async def rerank(
         shown = [{"text": text} if body.return_text else {} for text in texts]
         return json_response([{"index": index, **shown[index], "score": found[index]} for index in order])
     order = order[: body.top_n] if body.top_n and body.top_n > 0 else order
-    with_documents = body.return_documents is not False
+    # infinity leaves documents out unless they are asked for, everybody else the other way round.
+    with_documents = bool(body.return_documents) if as_strings else body.return_documents is not False
     results = [
         {
             "index": index,
