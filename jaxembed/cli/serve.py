@@ -3,11 +3,14 @@
 import argparse
 import ipaddress
 import os
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from jaxembed.cli.config_file import read_config
 from jaxembed.cli.flags import Flag, json_list, json_object, json_value, positive, read, seconds
+from jaxembed.cli.foreign import IDLE_FLAGS, idle
 from jaxembed.errors import InputError
 from jaxembed.vllm.params import PoolerConfig
 
@@ -19,8 +22,11 @@ if TYPE_CHECKING:
 _MIB = 1 << 20
 _CERTIFICATES = ("0", "1", "2")  # ssl.CERT_NONE, CERT_OPTIONAL, CERT_REQUIRED
 
+CONFIG = Flag("config", "a YAML file of these flags; the command line and the environment win", metavar="FILE")
 MODEL = [
+    CONFIG,
     Flag("model", "a folder or a hub name, instead of MODEL", metavar="MODEL"),
+    Flag("task", "embed is what there is; vLLM's older word for --runner", choices=("auto", "embed", "embedding")),
     Flag("runner", "pooling is what there is", choices=("auto", "pooling", "generate"), default="auto"),
     Flag(
         "convert",
@@ -115,43 +121,39 @@ LIMITS = [
     Flag("drain-seconds", "how long open requests are waited for at the end", seconds, 30.0, metavar="S"),
     Flag("stall-seconds", "a device that is silent for so long counts as failed", seconds, 120.0, metavar="S"),
 ]
-# vLLM's flags for what this engine does not have. They are taken where they ask for nothing, so that commands written for vLLM
-# run; --help does not list them.
-WITHOUT_EFFECT = [
-    *(Flag(name, argparse.SUPPRESS) for name in ("tokenizer-revision", "tokenizer-mode", "load-format", "config-format")),
-    *(Flag(name, argparse.SUPPRESS) for name in ("gpu-memory-utilization", "max-num-seqs", "max-num-batched-tokens", "seed")),
-    *(Flag(name, argparse.SUPPRESS) for name in ("swap-space", "cpu-offload-gb", "limit-mm-per-prompt", "block-size")),
-    *(Flag(name, argparse.SUPPRESS) for name in ("mm-processor-kwargs", "io-processor-plugin", "api-server-count")),
-    *(Flag(name, argparse.SUPPRESS, bool) for name in ("enforce-eager", "enable-prefix-caching", "enable-chunked-prefill")),
-    *(Flag(name, argparse.SUPPRESS, bool) for name in ("disable-log-stats", "disable-log-requests", "enable-log-requests")),
-    *(Flag(name, argparse.SUPPRESS, bool) for name in ("enable-server-load-tracking", "skip-tokenizer-init")),
-    *(Flag(name, argparse.SUPPRESS, bool) for name in ("disable-custom-all-reduce", "enable-flash-late-interaction")),
-    Flag("scheduling-policy", argparse.SUPPRESS, choices=("fcfs", "priority")),
-]
 GROUPS = {"the model": MODEL, "names and templates": NAMES, "the network": NETWORK, "limits": LIMITS}
-FLAGS = [*MODEL, *NAMES, *NETWORK, *LIMITS, *WITHOUT_EFFECT]
+FLAGS = [*MODEL, *NAMES, *NETWORK, *LIMITS, *IDLE_FLAGS]
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds this command's arguments."""
-    parser.epilog = "Every flag is also an environment variable: --max-model-len is JAXEMBED_MAX_MODEL_LEN."
+    parser.epilog = (
+        "Every flag is also an environment variable: --max-model-len is JAXEMBED_MAX_MODEL_LEN. Underscores may stand for "
+        "dashes, and --hf-overrides.KEY VALUE gives one key. text-embeddings-inference's and infinity's names are known."
+    )
     parser.add_argument("model_tag", nargs="?", metavar="MODEL", help="a folder or a hub name (default: all-MiniLM-L6-v2)")
     for title, flags in GROUPS.items():
         group = parser.add_argument_group(title)
         for flag in flags:
             flag.add_to(group)
-    for flag in WITHOUT_EFFECT:
+    for flag in IDLE_FLAGS:  # --help does not list them
         flag.add_to(parser)
 
 
 def run(arguments: argparse.Namespace) -> None:
     """Serves until it is told to end."""
-    values = read(FLAGS, arguments, os.environ)
+    file = arguments.config or os.environ.get(CONFIG.variable)
+    from_file = read_config(file, FLAGS) if file else {}
+    if arguments.model_tag:
+        from_file.pop("model", None)
+    values = read(FLAGS, arguments, os.environ, file=from_file)
     if arguments.model_tag and values["model"] and arguments.model_tag != values["model"]:
         raise InputError(
             f"two models are named, {arguments.model_tag!r} and {values['model']!r}; one server has one.", field="MODEL"
         )
     values["model"] = arguments.model_tag or values["model"]
+    for line in idle(values):
+        print(f"jaxembed: {line}", file=sys.stderr)
     given, where = settings(values, os.environ), listen(values)
     from jaxembed.server.run import serve
 
