@@ -124,9 +124,9 @@ def address():
     """A server of the default model, for all blocks that talk to one."""
     from processes import Process, free_port
 
-    flags = {flag for one in BLOCKS if one.mark == "with a server" for flag in one.reason.split()}
-    assert flags <= {"--cohere-input-type", "lenient"}, "all blocks share one server; its flags must suit them all"
-    process = Process("--port", free_port(), "--cohere-input-type", "lenient")
+    flags = [flag for one in BLOCKS if one.mark == "with a server" for flag in one.reason.split()]
+    assert not flags, "all blocks share one server, which is started as everybody starts it"
+    process = Process("--port", free_port())
     yield process.wait_ready
     process.end()
     process.process.stdout.close()
@@ -300,3 +300,12 @@ def test_every_page_is_in_the_navigation_once():
 
     wanted = [path.relative_to(ROOT / "docs").as_posix() for path in (ROOT / "docs").rglob("*.md")]
     assert sorted(listed(settings["nav"])) == sorted([*wanted, *SITE["ELSEWHERE"], *SITE["DRAWN"]])
+
+
+def test_the_table_of_clients_has_all_that_are_run_and_a_version_for_each():
+    from clients import BEGIN, CLIENTS, DOCUMENT, END
+
+    table = DOCUMENT.read_text().split(BEGIN)[1].split(END)[0]
+    cells = [[cell.strip() for cell in line.strip("| ").split(" | ")] for line in table.splitlines()[2:]]
+    assert {row[0] for row in cells} == {client.title for client in CLIENTS}
+    assert all(re.fullmatch(r"\d+\.\d+\.\d+", row[1]) for row in cells)
