@@ -56,6 +56,8 @@ def create_app(service: Service, *, tracing: Tracing | None = None) -> FastAPI:
         version=__version__,
         lifespan=lifespan,
         openapi_url="/openapi.json" if settings.docs else None,
+        docs_url=None,
+        redoc_url=None,
     )
     app.state.settings, app.state.threads = settings, service.threads
     app.state.bodies, app.state.faces = {}, Faces()
@@ -66,7 +68,7 @@ def create_app(service: Service, *, tracing: Tracing | None = None) -> FastAPI:
     for routes in (openai, cohere, scoring, tei, infinity, ollama):
         routes.add_routes(app, service)
     operations.add_routes(app, service, metrics)
-    pages.add_routes(app)
+    pages.add_routes(app, docs=settings.docs)
     for error in (JaxEmbedError, ValidationError, HTTPException, OverflowError):
         app.add_exception_handler(error, _answer)
     app.add_middleware(Gate, settings=settings, faces=app.state.faces, metrics=metrics, tracing=tracing)
