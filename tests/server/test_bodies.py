@@ -101,11 +101,11 @@ def test_a_bomb_is_refused_before_it_is_whole(llm):
 @pytest.mark.parametrize("charset", ["iso-8859-1", "windows-1252", "utf-16", "UTF-16LE", '"utf-8"', "us-ascii", "utf-32"])
 def test_a_charset_that_is_named_is_read(client, charset):
     python = charset.strip('"').lower().replace("windows-", "cp")
-    text = '{"input": "a caf\\u00e9"}' if python == "us-ascii" else '{"input": "a café"}'
+    text = '{"input": "a \\u00e9t\\u00e9"}' if python == "us-ascii" else '{"input": "a été"}'
     answer = client.post(
         "/v1/embeddings", content=text.encode(python), headers={"content-type": f"application/json; charset={charset}"}
     )
-    assert vectors(answer) == vectors(ask(client, b'{"input": "a caf\\u00e9"}'))
+    assert vectors(answer) == vectors(ask(client, b'{"input": "a \\u00e9t\\u00e9"}'))
 
 
 @pytest.mark.parametrize(
