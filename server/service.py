@@ -19,11 +19,13 @@ from jaxembed.errors import InputError, JaxEmbedError
 from jaxembed.heads.task import Task
 from jaxembed.heads.vectors import EMBED
 from jaxembed.inputs.chat import ChatTemplate
+from jaxembed.inputs.encoder import Encoder
 from jaxembed.inputs.prompts import Prompt, Tokenization
 from jaxembed.packing.text import Options, Text
 from jaxembed.server.errors import HttpError
 from jaxembed.server.settings import Settings
 from jaxembed.server.threads import Threads
+from jaxembed.server.windows import joined, windows
 from jaxembed.vllm.llm import LLM
 from jaxembed.vllm.params import PoolingParams
 
@@ -266,23 +268,38 @@ class Service:
         if not task.per_token:
             values = task.values(texts=len(asked.prompts), tokens=0, width=width)
             self.check_answer(values, f"{len(asked.prompts)} texts of {width} dimensions")
-        texts = await self.texts(asked)
+        texts = await self.texts(asked, longest=None if task.per_token else self.settings.max_embed_tokens)
         if task.per_token:
             tokens = sum(len(text.ids) for text in texts)
             values = task.values(texts=len(texts), tokens=tokens, width=width)
             self.check_answer(values, f"{tokens} tokens of {width} dimensions")
-        results = await self.vectors(texts, task=task, priority=asked.priority, gone=asked.gone)
+        parts = [windows(text, self.max_length) for text in texts]
+        flat = [part for own in parts for part in own]
+        results = await self.vectors(flat, task=task, priority=asked.priority, gone=asked.gone)
+        if len(flat) > len(texts):
+            each = iter(results)
+            results = [joined([next(each) for _ in own], own) for own in parts]
         return Answer(results, [len(text.ids) for text in texts])
 
-    async def texts(self, asked: Asked) -> list[Text]:
-        """Returns the prompts tokenized and checked, ready for `vectors`. Raises `InputError` and `OverloadedError`."""
+    async def texts(self, asked: Asked, *, longest: int | None = None) -> list[Text]:
+        """Returns the prompts tokenized and checked, ready for `vectors`.
+
+        Args:
+            asked: what is asked of them.
+            longest: tokens of the longest, None for the model's length; longer ones than that go through `windows` first.
+
+        Raises:
+            InputError: a prompt or an option cannot be used.
+            OverloadedError: too much waits already.
+        """
         params = self.llm.options(asked.params, asked.task.name)
         tokenization = self.encoder.tokenization(asked.options)
         if tokenization.cut is None and (self.settings.truncate if asked.cut is None else asked.cut):
-            tokenization = replace(tokenization, cut=self.max_length)
+            tokenization = replace(tokenization, cut=longest or self.max_length)
         size = sum(map(len, asked.prompts))
         self.scheduler.admit(size // _CHARACTERS_PER_TOKEN)
-        return await self.threads.run(size > INLINE_CHARACTERS, self._texts, asked, params, tokenization)
+        encoder = replace(self.encoder, max_length=longest) if longest else self.encoder
+        return await self.threads.run(size > INLINE_CHARACTERS, self._texts, encoder, asked, params, tokenization)
 
     def encode(self, prompts: Sequence[Prompt], tokenization: Tokenization, *, values_per_token: int) -> list[np.ndarray]:
         """Returns token ids, unchecked, of texts no longer than those that are embedded. Raises as `check_answer` does."""
@@ -294,8 +311,8 @@ class Service:
             found += encoded
         return found
 
-    def _texts(self, asked: Asked, options: Options, tokenization: Tokenization) -> list[Text]:
-        found = self.encoder.texts(asked.prompts, options, tokenization=tokenization, prefix=asked.prefix, bounded=True)
+    def _texts(self, encoder: Encoder, asked: Asked, options: Options, tokenization: Tokenization) -> list[Text]:
+        found = encoder.texts(asked.prompts, options, tokenization=tokenization, prefix=asked.prefix, bounded=True)
         texts = list(found)
         if asked.max_tokens is not None:
             _check_tokens(texts, asked.max_tokens)

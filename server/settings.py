@@ -29,6 +29,7 @@ class Settings:
         drain_seconds: how long shutting down waits for open requests.
         stall_seconds: a device that is silent for so long counts as failed.
         truncate: whether texts that are too long are cut where a request does not say; each API has its own way to say so.
+        max_embed_tokens: tokens of the longest text, if those that the model does not take whole are embedded in windows.
         cohere_input_type: "lenient" takes Cohere's own input types on every model, "strict" the names of its prompts only.
         token_ids: whether requests may carry ids; None refuses them from clients that send those of another tokenizer.
         chat_template: Jinja source, instead of the checkpoint's.
@@ -61,6 +62,7 @@ class Settings:
     drain_seconds: float = 30.0
     stall_seconds: float = 120.0
     truncate: bool = False
+    max_embed_tokens: int | None = None
     cohere_input_type: Literal["strict", "lenient"] = "lenient"
     token_ids: bool | None = None
     chat_template: str | None = None

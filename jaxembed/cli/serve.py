@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from jaxembed.vllm.llm import LLM
 
 _MIB = 1 << 20
+# Of vLLM's pooler config, what the server does and the model knows nothing of.
+_WINDOWS = ("enable_chunked_processing", "max_embed_len")
 _CERTIFICATES = ("0", "1", "2")  # ssl.CERT_NONE, CERT_OPTIONAL, CERT_REQUIRED
 
 CONFIG = Flag("config", "a YAML file of these flags; the command line and the environment win", metavar="FILE")
@@ -169,6 +171,26 @@ def pooler_config(values: Mapping[str, Any]) -> dict[str, Any]:
     return {**(values["pooler_config"] or {}), **{name: value for name, value in single.items() if value is not None}}
 
 
+def max_embed_tokens(pooler: Mapping[str, Any]) -> int | None:
+    """Returns how long a text may be if long ones are embedded in windows, None if they are not.
+
+    Raises:
+        InputError: the length is none.
+    """
+    length = pooler.get("max_embed_len")
+    if not pooler.get("enable_chunked_processing") or length is None:
+        return None
+    if not isinstance(length, int) or isinstance(length, bool) or length < 1:
+        raise InputError(f"max_embed_len must be an int above 0, not {length!r}.", field="pooler_config.max_embed_len")
+    return length
+
+
+def without_windows(pooler: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns what of the pooler's config is for the model: the windows of long texts are the server's alone, as in vLLM."""
+    chunked = pooler.get("enable_chunked_processing")
+    return {name: value for name, value in pooler.items() if not (chunked and name in _WINDOWS)}
+
+
 def settings(values: Mapping[str, Any], environment: Mapping[str, str]) -> "Settings":
     """Returns what the flags say about the server."""
     from jaxembed.server.settings import Settings
@@ -193,6 +215,7 @@ def settings(values: Mapping[str, Any], environment: Mapping[str, str]) -> "Sett
         drain_seconds=values["drain_seconds"],
         stall_seconds=values["stall_seconds"],
         truncate=values["truncate"],
+        max_embed_tokens=max_embed_tokens(pooler_config(values)),
         cohere_input_type=values["cohere_input_type"],
         token_ids=values["token_ids"],
         chat_template=_template(values["chat_template"]),
@@ -244,7 +267,7 @@ def _load(values: Mapping[str, Any], environment: Mapping[str, str]) -> "LLM":
         revision=values["revision"],
         hf_token=values["hf_token"] or environment.get("HF_TOKEN"),
         hf_overrides=values["hf_overrides"],
-        pooler_config=pooler_config(values),
+        pooler_config=without_windows(pooler_config(values)),
         download_dir=values["download_dir"],
         served_model_name=names[0] if names else None,
         quantization=values["quantization"],
