@@ -106,6 +106,8 @@ class Service:
         """`runner` stands in for the engine's device work, for tests and for measuring the server alone."""
         self.llm, self.settings, self.model = llm, settings, llm.engine.model
         self.recipe, self.tokenizer, self.encoder = self.model.recipe, self.model.tokenizer, self.model.encoder
+        if settings.max_embed_tokens is not None and settings.max_embed_tokens < self.encoder.max_length:
+            self.encoder = replace(self.encoder, max_length=settings.max_embed_tokens)
         given = settings.served_model_names or (llm.name,)
         self.names, self.task = given, llm.task
         self._known = {*given, *(name.rstrip("/").rsplit("/", 1)[-1] for name in given)}
@@ -144,8 +146,8 @@ class Service:
 
     @property
     def max_length(self) -> int:
-        """Tokens of the longest text."""
-        return self.model.max_length
+        """Tokens of the longest text that is embedded whole."""
+        return self.encoder.max_length
 
     def check_model(self, name: str | None) -> str:
         """Returns the model's name as it was asked for. Raises a 404 for any other model's, with the names there are."""

@@ -82,6 +82,9 @@ def test_a_longest_text_below_the_model_s_length_is_a_limit(llm):
         assert client.post("/v1/embeddings", json={"input": "word " * 60}).status_code == 200
         answer = client.post("/v1/embeddings", json={"input": "word " * 80})
         assert (answer.status_code, "maximum context length is 64" in answer.text) == (400, True)
+        assert client.post("/v2/embed", json={"texts": [LONG]}).json()["meta"]["billed_units"]["input_tokens"] == 64
+        assert client.post("/api/embed", json={"input": LONG}).json()["prompt_eval_count"] == 64
+        assert client.get("/v1/models").json()["data"][0]["max_model_len"] == 64
 
 
 def test_windows_cover_the_text_and_leave_out_its_prompt():
