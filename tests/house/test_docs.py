@@ -21,6 +21,7 @@ import pytest
 import yaml
 
 from jaxembed.cli import main, parser
+from jaxembed.cli.foreign import ELSEWHERE, RENAMED
 
 ROOT = Path(__file__).parents[2]
 SITE = runpy.run_path(str(ROOT / "scripts" / "site_pages.py"))
@@ -206,12 +207,7 @@ SUBCOMMANDS = _subcommands()
 FLAGS = set().union(*SUBCOMMANDS.values())
 # Flags that pages name because others have them.
 FOREIGN = {
-    "docs/from-tei.md": set(
-        "--model-id --huggingface-hub-cache --hostname --uds-path --pooling --auto-truncate --default-prompt-name "
-        "--default-prompt --max-client-batch-size --payload-limit --max-concurrent-requests --max-batch-tokens "
-        "--max-batch-requests --tokenization-workers --cors-allow-origin --otlp-endpoint --prometheus-port "
-        "--hf-api-token".split()
-    ),
+    "docs/from-tei.md": {f"--{name}" for name in (*RENAMED, *ELSEWHERE, "auto-truncate")},
     "docs/from-vllm.md": {"--task"},
     "docs/index.md": {"--no-deps"},
 }
