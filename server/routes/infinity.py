@@ -13,7 +13,8 @@ from jaxembed.server.requests import add_route, read, route
 from jaxembed.server.routes import openai, scoring
 from jaxembed.server.routes.operations import card
 from jaxembed.server.schemas.openai import EmbeddingRequest, EmbeddingResponse
-from jaxembed.server.schemas.scoring import RerankRequest, RerankResponse
+from jaxembed.server.schemas.scoring import InfinityRerankResponse, RerankRequest
+from jaxembed.server.schemas.tei import Rank
 from jaxembed.server.service import Service
 
 PREFIX = "/infinity"
@@ -45,7 +46,7 @@ def add_routes(app: FastAPI, service: Service) -> None:
         reranked,
         face="openai",
         body=RerankRequest,
-        answer=RerankResponse,
+        answer=InfinityRerankResponse | list[Rank],
         summary="Documents in order of their similarity with a query, as strings (infinity)",
         tags=["infinity"],
     )

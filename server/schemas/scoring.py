@@ -70,6 +70,12 @@ class RerankResult(BaseModel):
     relevance_score: float
 
 
+class InfinityResult(RerankResult):
+    """The same, with the document as a string."""
+
+    document: str | None = None  # type: ignore[assignment]
+
+
 class RerankResponse(BaseModel):
     """The nearest documents first."""
 
@@ -78,3 +84,9 @@ class RerankResponse(BaseModel):
     usage: Usage
     results: list[RerankResult]
     meta: dict[str, Any]
+
+
+class InfinityRerankResponse(RerankResponse):
+    """The same, with documents as strings."""
+
+    results: list[InfinityResult]  # type: ignore[assignment]
