@@ -22,6 +22,11 @@ def client(llm):
         yield client
 
 
+def near(found, expected) -> None:
+    """To 1e-5 of its length: until a row's own program is compiled a larger one runs it, which rounds otherwise."""
+    assert np.linalg.norm(np.asarray(found, np.float32) - expected) <= 1e-5 * np.linalg.norm(expected)
+
+
 def slow(llm, text: str, *, normalize: bool = True) -> np.ndarray:
     """The ids of the whole text in windows, each embedded by the library, their mean by tokens, unit length again."""
     (ids,) = llm.engine.model.tokenizer.encode([text])
@@ -37,18 +42,18 @@ def test_the_vector_is_the_mean_of_the_windows_by_their_tokens(client, llm, norm
     body = {"input": ["short", LONG, "another"], "use_activation": normalize}
     answer = client.post("/v1/embeddings", json=body).json()
     found = [np.array(item["embedding"], np.float32) for item in answer["data"]]
-    np.testing.assert_allclose(found[1], slow(llm, LONG, normalize=normalize), atol=2e-6)
+    near(found[1], slow(llm, LONG, normalize=normalize))
     params = PoolingParams(use_activation=normalize)
     for place, text in ((0, "short"), (2, "another")):
         expected = llm.embed(text, use_tqdm=False, pooling_params=params)[0].outputs.array
-        np.testing.assert_allclose(found[place], expected, atol=1e-6)
+        near(found[place], expected)
     whole = sum(len(ids) for ids in client.service.tokenizer.encode(body["input"]))
     assert answer["usage"]["prompt_tokens"] == whole > 512
 
 
 def test_other_apis_have_it_where_they_cut_nothing(client, llm):
     expected = slow(llm, LONG)
-    np.testing.assert_allclose(client.post("/embed", json={"inputs": LONG}).json()[0], expected, atol=2e-6)
+    near(client.post("/embed", json={"inputs": LONG}).json()[0], expected)
     cut = client.post("/embed", json={"inputs": LONG, "truncate": True}).json()[0]
     assert abs(float(np.dot(cut, expected))) < 1.0001
     cohere = client.post("/v2/embed", json={"texts": [LONG]}).json()
