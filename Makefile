@@ -1,5 +1,5 @@
 # Each target does its own set-up on a bare machine; a second run starts at once.
-.PHONY: demo test check parity clients abuse abuse-quick aot goldens table docs bench bench-server clean
+.PHONY: demo test check parity clients clients-table abuse abuse-quick aot goldens table docs bench bench-server clean
 
 demo: ## real embeddings of real text from a real model
 	@scripts/setup.sh product
@@ -43,7 +43,12 @@ clients: ## the real client libraries, unmodified, against a running server
 	@scripts/setup.sh product
 	@scripts/setup.sh clients
 	@scripts/setup.sh clients-new
+	@scripts/setup.sh clients-more
+	@scripts/setup.sh clients-npm
 	@.venv/bin/python -m pytest -m clients tests/clients
+
+clients-table: ## runs them all and draws the table of docs/clients.md
+	@JAXEMBED_RECORD=1 $(MAKE) clients
 
 abuse: ## overload, failures, signals, fuzz, floods of connections, 200,000 requests: each prints its figures; an hour
 	@scripts/setup.sh product

@@ -66,23 +66,35 @@ class InputError(JaxEmbedError, ValueError):
     Attributes:
         field: the argument or the field of a request that it is about, as whoever called writes it ("dimensions",
             "pooler_config.task", "--port"); None where there is no one such.
+        index: which of several texts it is about, from 0; None where it is about none of them or there is one alone.
+        remedy: a sentence behind the message that says what to do, where each API has its own; None where there is none.
     """
 
-    def __init__(self, message: str, *, field: str | None = None) -> None:
+    def __init__(self, message: str, *, field: str | None = None, index: int | None = None, remedy: str | None = None) -> None:
         super().__init__(message)
-        self.field = field
+        self.field, self.index, self.remedy = field, index, remedy
+
+    def __str__(self) -> str:
+        """The place of the text, if it is one of several, what is wrong with it, and what to do."""
+        place = "" if self.index is None else f"{self.field}[{self.index}]: "
+        return f"{place}{super().__str__()}{f' {self.remedy}' if self.remedy else ''}"
 
 
 class InputTypeError(InputError, TypeError):
     """A value of the call has the wrong type."""
 
 
+# What to do about a text that is too long, before the API that was called says how it is done there.
+TRUNCATE = "Please reduce the length of the input prompt or ask for truncation."
+
+
 @contextmanager
-def fields_as(names: Mapping[str, str]) -> Iterator[None]:
+def fields_as(names: Mapping[str, str], *, truncate: str | None = None) -> Iterator[None]:
     """Gives errors about input that pass through the field that they have in the API that was called.
 
     Args:
         names: what the API calls a field, by what it is called inside; other fields keep their names.
+        truncate: how a caller of the API asks for truncation, behind "or"; None changes nothing.
 
     Raises:
         InputError: what was raised inside.
@@ -93,6 +105,27 @@ def fields_as(names: Mapping[str, str]) -> Iterator[None]:
     except (InputError, NonFiniteError) as error:
         if error.field is not None:
             error.field = names.get(error.field, error.field)
+        if isinstance(error, InputError) and error.remedy is not None and truncate is not None:
+            error.remedy = f"Please reduce the length of the input prompt or {truncate}."
+        raise
+
+
+@contextmanager
+def counted_from(first: int, *, alone: bool = False) -> Iterator[None]:
+    """Moves the index of errors about one of several texts by the texts before them.
+
+    Args:
+        first: how many texts come before those inside.
+        alone: whether there is only one text at all, which needs no index.
+
+    Raises:
+        InputError: what was raised inside.
+    """
+    try:
+        yield
+    except InputError as error:
+        if error.index is not None:
+            error.index = None if alone else error.index + first
         raise
 
 

@@ -4,6 +4,8 @@
 #   scripts/setup.sh reference   .venv-reference: Python 3.11, torch and sentence-transformers, for parity and benchmarks
 #   scripts/setup.sh clients     .venv-clients: the client libraries that people use, as they pin each other
 #   scripts/setup.sh clients-new .venv-clients-new: the newest cohere, and schemathesis
+#   scripts/setup.sh clients-more .venv-clients-more: client libraries that do not go together with the others
+#   scripts/setup.sh clients-npm .venv-clients-npm: those of npm, where there is one
 #   scripts/setup.sh aot         .venv-aot: the product with the compilers for TPUs and NVIDIA GPUs, for hardware that is absent
 #   scripts/setup.sh docs        .venv-docs: what builds the documentation site
 set -euo pipefail
@@ -67,8 +69,23 @@ clients)
         # langchain-cohere and llama-index keep cohere below 6.
         quietly "$folder/bin/pip" install 'openai>=3' 'cohere==5.21.*' 'langchain-openai==1.7.*' 'langchain-cohere==0.6.*' \
             'llama-index-core==0.14.*' 'llama-index-embeddings-openai==0.6.*' 'llama-index-embeddings-cohere==0.9.*' \
-            'llama-index-embeddings-text-embeddings-inference==0.6.*' 'huggingface_hub>=2' numpy
+            'llama-index-embeddings-text-embeddings-inference==0.6.*' 'llama-index-embeddings-openai-like==0.4.*' \
+            'langchain-text-splitters>=1' 'infinity-client==0.0.78' 'huggingface_hub>=2' numpy
     } ;;
+clients-more)
+    folder=.venv-clients-more versions=(3.12 3.13) inputs=(scripts/setup.sh)
+    install() {
+        quietly "$folder/bin/pip" install litellm ollama langchain-ollama haystack-ai chromadb-client numpy
+    } ;;
+clients-npm)
+    command -v npm >/dev/null || { echo "setup: there is no npm, so the clients of npm are left out" >&2; exit 0; }
+    mkdir -p .venv-clients-npm
+    wanted=$(cksum <scripts/setup.sh)
+    [ "$(cat .venv-clients-npm/.ready 2>/dev/null || true)" = "$wanted" ] && exit 0
+    quietly npm install --prefix .venv-clients-npm --no-audit --no-fund openai@6 cohere-ai@8 ollama@0.6 @huggingface/inference@4 \
+        ai@6 @ai-sdk/openai-compatible@2 @ai-sdk/cohere@3 @langchain/openai@1 @langchain/core@1
+    printf '%s' "$wanted" >.venv-clients-npm/.ready
+    exit 0 ;;
 clients-new)
     folder=.venv-clients-new versions=(3.12 3.13) inputs=(scripts/setup.sh)
     install() {
@@ -81,7 +98,7 @@ docs)
         quietly "$folder/bin/python" -m pip install 'mkdocs==1.6.*' 'mkdocs-material==9.*' 'mkdocstrings[python]==1.*' numpy
     } ;;
 *)
-    echo "usage: scripts/setup.sh product|reference|clients|clients-new|aot|docs" >&2
+    echo "usage: scripts/setup.sh product|reference|clients|clients-new|clients-more|clients-npm|aot|docs" >&2
     exit 2 ;;
 esac
 

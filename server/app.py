@@ -21,7 +21,7 @@ from jaxembed.server.errors import Problem
 from jaxembed.server.faces import Faces
 from jaxembed.server.gate import Gate
 from jaxembed.server.metrics import Metrics
-from jaxembed.server.routes import cohere, openai, operations, pages, scoring, tei
+from jaxembed.server.routes import cohere, infinity, ollama, openai, operations, pages, scoring, tei
 from jaxembed.server.service import Service
 from jaxembed.server.tracing import Tracing
 
@@ -57,6 +57,8 @@ def create_app(service: Service, *, tracing: Tracing | None = None) -> FastAPI:
         version=__version__,
         lifespan=lifespan,
         openapi_url="/openapi.json" if settings.docs else None,
+        docs_url=None,
+        redoc_url=None,
     )
     app.state.settings, app.state.threads = settings, service.threads
     app.state.bodies, app.state.faces = {}, Faces()
@@ -65,10 +67,10 @@ def create_app(service: Service, *, tracing: Tracing | None = None) -> FastAPI:
         app.state.faces.add(own.path, "openai")
     app.state.door = Door(settings)
     metrics = Metrics(service, app.state.door)
-    for routes in (openai, cohere, scoring, tei):
+    for routes in (openai, cohere, scoring, tei, infinity, ollama):
         routes.add_routes(app, service)
     operations.add_routes(app, service, metrics)
-    pages.add_routes(app)
+    pages.add_routes(app, docs=settings.docs)
     for error in (JaxEmbedError, ValidationError, HTTPException, OverflowError):
         app.add_exception_handler(error, _answer)
     app.add_middleware(Gate, settings=settings, faces=app.state.faces, metrics=metrics, tracing=tracing)

@@ -5,14 +5,17 @@ are made: numpy does that without the interpreter.
 """
 
 import asyncio
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 import orjson
 from starlette.requests import Request
 
+from jaxembed.server import decoding
 from jaxembed.server.errors import HttpError
 from jaxembed.server.settings import Settings
+from jaxembed.server.threads import Threads
 
 # Smaller bodies are parsed where they are: whatever is in them takes 5 ms at most, and a hop to a thread costs up to 1.
 INLINE_BYTES = 1 << 16
@@ -24,8 +27,12 @@ _OPENERS[list(b",[{")] = True
 
 
 async def receive(request: Request, settings: Settings) -> bytes:
-    """Returns the bytes of a body. Raises `HttpError` 413, 408 for one that stops coming, and 499."""
+    """Returns the bytes of a body, decompressed.
+
+    Raises `HttpError` 413, 415, 400 for one that is not compressed as it says, 408 for one that stops coming, and 499.
+    """
     most = settings.max_body_bytes
+    stream = decoding.decompressor(request.headers.get("content-encoding", ""))
     length = request.headers.get("content-length", "")
     if length.isdigit() and int(length) > most:
         raise HttpError(413, f"The body has {length} bytes and may have {most}.")
@@ -41,10 +48,12 @@ async def receive(request: Request, settings: Settings) -> bytes:
                 if message["type"] == "http.disconnect":
                     raise HttpError(499, "The client closed the connection.")
                 chunk, more = message.get("body", b""), message.get("more_body", False)
-                size += len(chunk)
-                if size > most:
-                    raise HttpError(413, f"The body may have {most} bytes and has more.")
-                chunks.append(chunk)
+                parts = iter((chunk,)) if stream is None else decoding.decompressed(stream, chunk, last=not more)
+                while (part := await _next(request, parts, in_thread=stream is not None)) is not None:
+                    size += len(part)
+                    if size > most:
+                        raise HttpError(413, f"The body may have {most} bytes and has more.")
+                    chunks.append(part)
     except TimeoutError:
         raise HttpError(
             408, f"The body stopped coming: {size} bytes arrived, and no more within {settings.body_timeout_seconds:g} s."
@@ -52,22 +61,53 @@ async def receive(request: Request, settings: Settings) -> bytes:
     return chunks[0] if len(chunks) == 1 else b"".join(chunks)
 
 
-def parse(body: bytes, settings: Settings) -> dict[str, Any]:
-    """Returns the JSON object that a body is. Raises `HttpError` 400 for anything else, and for more than may be in it."""
+async def _next(request: Request, parts: Iterator[bytes], *, in_thread: bool) -> bytes | None:
+    """Returns the next part of a body, None behind the last. What a thread made of less counts as open like what arrived."""
+    if not in_thread:
+        return next(parts, None)
+    threads: Threads = request.app.state.threads
+    part = await threads.run(True, next, parts, None)
+    if part is not None:
+        request.scope["jaxembed.count"](len(part))
+    return part
+
+
+def parse(body: bytes, settings: Settings, charset: str = "") -> dict[str, Any]:
+    """Returns the JSON object that a body is.
+
+    Args:
+        body: its bytes.
+        settings: what it may hold.
+        charset: what the request says of the bytes, "" for nothing.
+
+    Raises:
+        HttpError: 400 for anything else, and for more than may be in it; 415 for a charset that is not known.
+    """
+    body = decoding.as_utf8(body, charset)
     if len(body) > INLINE_BYTES and count_values(body, settings.max_request_values) > settings.max_request_values:
         raise HttpError(
             400,
             f"The body holds more than {settings.max_request_values} JSON values (--max-request-values). "
             "Send it in several requests.",
         )
-    try:
-        value = orjson.loads(body)
-    except orjson.JSONDecodeError as error:
-        raise HttpError(400, f"The body is not valid JSON: {error}.") from None
+    value = _loaded(body)
     if not isinstance(value, dict):
         raise HttpError(400, f"The body must be a JSON object, not {_json_name(value)}.")
     _check_lengths(value, settings.max_items)
     return value
+
+
+def _loaded(body: bytes) -> Any:
+    try:
+        return orjson.loads(body)
+    except orjson.JSONDecodeError as error:
+        reason = decoding.why_not_utf8(body)
+        if reason is not None:
+            raise HttpError(400, reason) from None
+        try:
+            return decoding.without_half_pairs(body)
+        except ValueError:
+            raise HttpError(400, f"The body is not valid JSON: {error}.") from None
 
 
 def count_values(body: bytes, enough: int) -> int:

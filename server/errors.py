@@ -1,7 +1,8 @@
-"""Errors as the clients of each API expect them: one `Problem`, three shapes. Nothing of a traceback is ever shown."""
+"""Errors as the clients of each API expect them: one `Problem`, four shapes. Nothing of a traceback is ever shown."""
 
 import dataclasses
 import math
+from collections.abc import Mapping
 from itertools import islice
 from typing import Any
 
@@ -53,11 +54,20 @@ class HttpError(JaxEmbedError):
         message: what was expected, what was given, what to do.
         field: the field of the body that it is about.
         type_: vLLM's `type`, by default the one that goes with the status.
+        headers: what the answer has besides.
     """
 
-    def __init__(self, status: int, message: str, *, field: str | None = None, type_: str | None = None) -> None:
+    def __init__(
+        self,
+        status: int,
+        message: str,
+        *,
+        field: str | None = None,
+        type_: str | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
         super().__init__(message)
-        self.status, self.field, self.type_ = status, field, type_
+        self.status, self.field, self.type_, self.headers = status, field, type_, dict(headers or {})
 
 
 @dataclasses.dataclass(frozen=True)
@@ -86,7 +96,7 @@ class Problem:
         if isinstance(error, HttpError):
             # The rest of a body that stopped coming would be taken for the next request.
             close = {"Connection": "close"} if error.status == 408 else {}
-            return cls(error.status, str(error), error.type_ or _TYPES[error.status], error.field, close)
+            return cls(error.status, str(error), error.type_ or _TYPES[error.status], error.field, close | error.headers)
         if isinstance(error, RefusedError):
             status = 429 if isinstance(error, OverloadedError) else 503
             retry = {"Retry-After": str(max(1, math.ceil(error.retry_after_seconds)))}
@@ -104,10 +114,13 @@ class Problem:
         """Returns the answer in the shape of an API."""
         status, body = self.status, self._openai()
         if face == "cohere":
-            body = {"message": self.message}
+            # Cohere's clients read `message`, and those who know the route from vLLM `error.message`.
+            body = {"message": self.message, "error": body["error"]}
         elif face == "tei":
             status = 422 if status == 400 else status
             body = {"error": self.message, "error_type": _TEI.get(status, "Backend")}
+        elif face == "ollama":
+            body = {"error": self.message}
         return Response(orjson.dumps(body), status, self.headers, "application/json")
 
     def _openai(self) -> dict[str, Any]:

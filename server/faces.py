@@ -6,7 +6,7 @@ from typing import Literal
 from starlette.routing import compile_path
 from starlette.types import Scope
 
-Face = Literal["openai", "cohere", "tei"]
+Face = Literal["openai", "cohere", "tei", "ollama"]
 
 # The shape in which a path is answered that no route has.
 _UNKNOWN: Face = "openai"
@@ -42,3 +42,14 @@ def path_of(scope: Scope) -> str:
     path, prefix = scope["path"], scope.get("root_path", "")
     # As Starlette's router has it: a prefix ends where a part of the path does.
     return path[len(prefix) :] if path.startswith(prefix) and path[len(prefix) : len(prefix) + 1] in ("", "/") else path
+
+
+def from_proxy(scope: Scope, faces: Faces) -> Scope:
+    """Returns a request as one behind a proxy that takes the prefix off, whether the proxy does or passes it on.
+
+    uvicorn puts `--root-path` before every path, so from a proxy that leaves it there the path comes with it twice.
+    """
+    prefix, rest = scope.get("root_path", ""), path_of(scope)
+    if not prefix or rest == scope["path"] or rest in faces or not f"{rest}/".startswith(f"{prefix}/"):
+        return scope
+    return {**scope, "path": rest}

@@ -13,14 +13,14 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from jaxembed.errors import OverloadedError, StoppedError
 from jaxembed.server.errors import HttpError, Problem
-from jaxembed.server.faces import Faces, path_of
+from jaxembed.server.faces import Faces, from_proxy, path_of
 from jaxembed.server.metrics import Metrics
-from jaxembed.server.routes import pages
+from jaxembed.server.routes import infinity, pages
 from jaxembed.server.settings import Settings
 from jaxembed.server.tracing import Tracing
 
 # Open without a key, so that load balancers and orchestrators can look, and the page that asks for the key can be shown.
-PUBLIC = ("/health", "/ready", "/ping", *pages.PATHS)
+PUBLIC = ("/health", "/ready", "/ping", infinity.HEALTH, *pages.PATHS)
 
 _TOO_MUCH = "The server is overloaded: too many large requests are open."
 
@@ -47,6 +47,7 @@ class Gate:
             await self._app(scope, receive, send)
             return
         begin = time.perf_counter()
+        scope = from_proxy(scope, self._faces)
         headers = dict(scope["headers"])
         request_id = headers.get(b"x-request-id", b"")[:200] or uuid.uuid4().hex.encode()
         status = 0
@@ -66,17 +67,22 @@ class Gate:
 
         size = 0
 
-        async def take() -> Message:
+        def count(arrived: int) -> None:
             # What has arrived is counted, not what was announced: promises take no room, and chunks announce nothing.
             nonlocal size
+            size += arrived
+            self._open_bytes += arrived
+            if self._open_bytes > self._settings.max_open_bytes:
+                raise OverloadedError(_TOO_MUCH)
+
+        async def take() -> Message:
             message = await receive()
             if message["type"] == "http.request":
-                arrived = len(message.get("body", b""))
-                size += arrived
-                self._open_bytes += arrived
-                if self._open_bytes > self._settings.max_open_bytes:
-                    raise OverloadedError(_TOO_MUCH)
+                count(len(message.get("body", b"")))
             return message
+
+        # What is decompressed takes room as well.
+        scope["jaxembed.count"] = count
 
         try:
             problem = self._refusal(scope, headers)

@@ -11,10 +11,12 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from jaxembed.server import bodies
+from jaxembed.server.decoding import charset_of
 from jaxembed.server.encoding import json_response, large_json_response
 from jaxembed.server.errors import HttpError
 from jaxembed.server.faces import Face
 from jaxembed.server.schemas.common import CohereError, ErrorResponse, TeiError
+from jaxembed.server.schemas.ollama import OllamaError
 from jaxembed.server.service import Gone
 from jaxembed.server.settings import Settings
 from jaxembed.server.threads import Threads
@@ -33,7 +35,12 @@ _MEANINGS = {
     501: "this model has no such task",
     503: "the engine is not available; Retry-After says for how long",
 }
-_SHAPES: dict[Face, type[BaseModel]] = {"openai": ErrorResponse, "cohere": CohereError, "tei": TeiError}
+_SHAPES: dict[Face, type[BaseModel]] = {
+    "openai": ErrorResponse,
+    "cohere": CohereError,
+    "tei": TeiError,
+    "ollama": OllamaError,
+}
 _RAW = {"schema": {"type": "string", "format": "binary"}}
 
 
@@ -48,7 +55,7 @@ def errors_of(face: Face) -> dict[int | str, dict[str, Any]]:
 def route[F: Callable[..., Any]](
     app: FastAPI, path: str, *, face: Face, methods: Sequence[str] = ("GET",), **options: Any
 ) -> Callable[[F], F]:
-    """Adds a route that reads no body; a decorator, as FastAPI's `api_route`.
+    """Adds a route that reads no body; a decorator, as FastAPI's `api_route`. What can be had with GET has a HEAD too.
 
     Args:
         app: the application.
@@ -58,7 +65,13 @@ def route[F: Callable[..., Any]](
         options: those of `api_route`.
     """
     app.state.faces.add(path, face)
-    return app.api_route(path, methods=list(methods), **options)
+
+    def add(function: F) -> F:
+        if "GET" in methods and "HEAD" not in methods:
+            app.add_api_route(path, function, methods=["HEAD"], include_in_schema=False, response_model=None)
+        return app.api_route(path, methods=list(methods), **options)(function)
+
+    return add
 
 
 def add_route(
@@ -121,7 +134,8 @@ async def read_object(request: Request) -> dict[str, Any]:
     body = await bodies.receive(request, settings)
     request.state.body_bytes = len(body)
     threads: Threads = request.app.state.threads
-    return await threads.run(is_large(request), bodies.parse, body, settings)
+    charset = charset_of(request.headers.get("content-type", ""))
+    return await threads.run(is_large(request), bodies.parse, body, settings, charset)
 
 
 async def checked[M: BaseModel](request: Request, model: type[M], value: dict[str, Any]) -> M:

@@ -7,7 +7,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -20,11 +20,13 @@ from jaxembed.errors import CheckpointError, EngineError, InputError, JaxEmbedEr
 from jaxembed.heads.task import Task
 from jaxembed.heads.vectors import EMBED
 from jaxembed.inputs.chat import ChatTemplate
+from jaxembed.inputs.encoder import Encoder
 from jaxembed.inputs.prompts import Prompt, Tokenization
 from jaxembed.packing.text import Options, Text
 from jaxembed.server.errors import HttpError
 from jaxembed.server.settings import Settings
 from jaxembed.server.threads import Threads
+from jaxembed.server.windows import joined, windows
 from jaxembed.vllm.llm import LLM
 from jaxembed.vllm.params import PoolingParams
 
@@ -33,6 +35,8 @@ from jaxembed.vllm.params import PoolingParams
 INLINE_CHARACTERS = 1500
 # Texts have at least one token for so many characters, near enough to refuse an overload before it is tokenized.
 _CHARACTERS_PER_TOKEN = 8
+# Clients whose token ids are most likely of a tokenizer of OpenAI's: its own package, which langchain uses, and langchain.
+_FOREIGN_IDS = ("openai/python", "langchain")
 # Token ids that are made a text again in one go, at least.
 _MOST_DECODED = 100_000
 # Answers of up to so many numbers are written where they are, in some milliseconds.
@@ -57,6 +61,7 @@ class Asked:
         options: vLLM's `tokenization_kwargs`.
         prefix: put before prompts that are texts.
         max_tokens: longer texts are an error; None for the model's length.
+        cut: whether texts that are too long are cut where `options` name no length; None as the server is set.
         priority: below 0 first, above 0 later, 0 by size.
         gone: see `Gone`; None if nobody looks.
     """
@@ -67,6 +72,7 @@ class Asked:
     options: Mapping[str, Any] | None = None
     prefix: str = ""
     max_tokens: int | None = None
+    cut: bool | None = None
     priority: int = 0
     gone: Gone | None = None
 
@@ -101,6 +107,8 @@ class Service:
         """`runner` stands in for the engine's device work, for tests and for measuring the server alone."""
         self.llm, self.settings, self.model = llm, settings, llm.engine.model
         self.recipe, self.tokenizer, self.encoder = self.model.recipe, self.model.tokenizer, self.model.encoder
+        if settings.max_embed_tokens is not None and settings.max_embed_tokens < self.encoder.max_length:
+            self.encoder = replace(self.encoder, max_length=settings.max_embed_tokens)
         given = settings.served_model_names or (llm.name,)
         self.names, self.task = given, llm.task
         self._known = {*given, *(name.rstrip("/").rsplit("/", 1)[-1] for name in given)}
@@ -109,7 +117,7 @@ class Service:
         self._loop: asyncio.AbstractEventLoop | None = None
         self.threads = Threads()
         self._prepared: dict[Task, asyncio.Future[None]] = {}  # but for the one that is served, warm from the start
-        self._warned_of_ids = False
+        self._warned_of_cuts = False
         self._template = self._chat_template(settings.chat_template or self.tokenizer.chat_template)
         self._fixed_runner = runner is not None
         (probe,) = self.tokenizer.encode(["a"])
@@ -148,15 +156,20 @@ class Service:
 
     @property
     def max_length(self) -> int:
-        """Tokens of the longest text."""
-        return self.model.max_length
+        """Tokens of the longest text that is embedded whole."""
+        return self.encoder.max_length
 
     def check_model(self, name: str | None) -> str:
-        """Returns the model's name as it was asked for. Raises a 404 for any other model's."""
+        """Returns the model's name as it was asked for. Raises a 404 for any other model's, with the names there are."""
         if name is None or name == "":
             return self.names[0]
         if name not in self._known:
-            raise HttpError(404, f"The model `{name}` does not exist.", field="model")
+            served = ", ".join(f"`{one}`" for one in self.names)
+            raise HttpError(
+                404,
+                f"The model `{name[:200]}` does not exist. This server has {served}; --served-model-name gives it other names.",
+                field="model",
+            )
         return name
 
     def check_count(self, field: str, count: int) -> None:
@@ -197,17 +210,22 @@ class Service:
         return self.tokenizer.decode(ids, skip_special_tokens=skip_special_tokens)
 
     def check_ids(self, prompts: Sequence[Prompt], agent: str) -> None:
-        """Refuses token ids where they are switched off, and warns once of clients that send another tokenizer's."""
-        if all(isinstance(prompt, str) for prompt in prompts):
+        """Raises `InputError` for token ids where they are switched off, or most likely another tokenizer's.
+
+        Args:
+            prompts: what is to be embedded.
+            agent: the client, as it calls itself.
+        """
+        if self.settings.token_ids or all(isinstance(prompt, str) for prompt in prompts):
             return
-        if not self.settings.token_ids:
+        if self.settings.token_ids is False:
             raise InputError("This server takes texts only, no token ids (--no-token-ids).", field="prompts")
-        if not self._warned_of_ids and ("OpenAI/Python" in agent or "langchain" in agent.lower()):
-            self._warned_of_ids = True
-            logger.warning(
-                "token ids arrived from %s. If that is langchain's OpenAIEmbeddings, they are of another tokenizer and the "
-                "vectors are wrong: set check_embedding_ctx_length=False there. --no-token-ids refuses ids.",
-                agent,
+        if any(name in agent.lower() for name in _FOREIGN_IDS):
+            raise InputError(
+                f"Token ids from {agent[:80]!r} are refused: langchain's OpenAIEmbeddings sends those of another tokenizer, "
+                "which give wrong vectors. Send texts (langchain: check_embedding_ctx_length=False), or start the server "
+                "with --token-ids if the ids are of this model's tokenizer.",
+                field="prompts",
             )
 
     def prompt(self, name: str | None) -> str:
@@ -263,7 +281,7 @@ class Service:
         if not task.per_token:
             values = task.values(texts=len(asked.prompts), tokens=0, width=width)
             self.check_answer(values, f"{len(asked.prompts)} texts of {width} dimensions")
-        texts = await self.texts(asked)
+        texts = await self.texts(asked, longest=None if task.per_token else self.settings.max_embed_tokens)
         if task.per_token:
             tokens = sum(len(text.ids) for text in texts)
             values = task.values(texts=len(texts), tokens=tokens, width=width)
@@ -271,14 +289,26 @@ class Service:
         results = await self.vectors(texts, task=task, priority=asked.priority, gone=asked.gone)
         return Answer(results, [len(text.ids) for text in texts])
 
-    async def texts(self, asked: Asked) -> list[Text]:
-        """Returns the prompts tokenized and checked, ready for `vectors`. Raises `InputError` and `OverloadedError`."""
+    async def texts(self, asked: Asked, *, longest: int | None = None) -> list[Text]:
+        """Returns the prompts tokenized and checked, ready for `vectors`.
+
+        Args:
+            asked: what is asked of them.
+            longest: tokens of the longest, None for the model's length; longer ones than that go through `windows` first.
+
+        Raises:
+            InputError: a prompt or an option cannot be used.
+            OverloadedError: too much waits already.
+        """
         params = self.llm.options(asked.params, asked.task.name)
         tokenization = self.encoder.tokenization(asked.options)
+        if tokenization.cut is None and (self.settings.truncate if asked.cut is None else asked.cut):
+            tokenization = replace(tokenization, cut=longest or self.max_length)
         size = sum(map(len, asked.prompts))
         deadline = self.settings.request_timeout_seconds
         self.scheduler.admit(size // _CHARACTERS_PER_TOKEN, priority=asked.priority, deadline_seconds=deadline)
-        return await self.tokenizing(size > INLINE_CHARACTERS, self._texts, asked, params, tokenization)
+        encoder = replace(self.encoder, max_length=longest) if longest else self.encoder
+        return await self.tokenizing(size > INLINE_CHARACTERS, self._texts, encoder, asked, params, tokenization)
 
     async def tokenizing[**P, R](self, large: bool, work: Callable[P, R], *arguments: P.args, **options: P.kwargs) -> R:
         """Returns what `work` returns, which calls the tokenizer: where it is, in a thread, or apart if it may never end.
@@ -310,19 +340,23 @@ class Service:
             found += encoded
         return found
 
-    def _texts(self, asked: Asked, options: Options, tokenization: Tokenization) -> list[Text]:
-        found = self.encoder.texts(asked.prompts, options, tokenization=tokenization, prefix=asked.prefix, bounded=True)
+    def _texts(self, encoder: Encoder, asked: Asked, options: Options, tokenization: Tokenization) -> list[Text]:
+        found = encoder.texts(asked.prompts, options, tokenization=tokenization, prefix=asked.prefix, bounded=True)
         texts = list(found)
-        longest = max(len(text.ids) for text in texts)
-        if asked.max_tokens is not None and longest > asked.max_tokens:
-            raise InputError(
-                f"Input of {longest} tokens exceeds max_tokens={asked.max_tokens} with truncate=NONE. "
-                "Set truncate to END or START to allow truncation.",
-                field="max_tokens",
-            )
+        if asked.max_tokens is not None:
+            _check_tokens(texts, asked.max_tokens)
         if tokenization.cut is not None:
-            self.truncated_texts += sum(len(text.ids) == tokenization.cut for text in texts)
+            self._count_cuts(sum(len(text.ids) == tokenization.cut for text in texts), tokenization.cut)
         return texts
+
+    def _count_cuts(self, count: int, length: int) -> None:
+        self.truncated_texts += count
+        if count and self.settings.truncate and not self._warned_of_cuts:
+            self._warned_of_cuts = True
+            logger.warning(
+                "a text was cut to %d tokens (--truncate); jaxembed_truncated_texts_total in /metrics counts them all.",
+                length,
+            )
 
     async def vectors(self, texts: list[Text], *, task: Task, priority: int, gone: Gone | None) -> list[np.ndarray]:
         """Queues texts as one request and returns their results, which are finite: the one way from the engine to a route.
@@ -338,7 +372,9 @@ class Service:
             NonFiniteError: the numbers of a text are not finite; its place among `texts` is named.
             RefusedError: the scheduler or the engine does not do it now.
         """
-        results = await self._results(texts, task=task, priority=priority, gone=gone)
+        parts = [windows(text, self.max_length) for text in texts]
+        each = iter(await self._results([part for own in parts for part in own], task=task, priority=priority, gone=gone))
+        results = [joined([next(each) for _ in own], own) for own in parts]
         broken = await self.threads.run(Answer(results, []).is_large, not_finite, results)
         if broken:
             self.nonfinite_texts += len(broken)
@@ -391,3 +427,15 @@ class Service:
     def _deliver(self, jobs: Sequence[Job]) -> None:
         if self._loop is not None and not self._loop.is_closed():
             self._loop.call_soon_threadsafe(settle, jobs)
+
+
+def _check_tokens(texts: Sequence[Text], most: int) -> None:
+    """Raises `InputError` for the first text that has more tokens than Cohere's `max_tokens`."""
+    for index, text in enumerate(texts):
+        if len(text.ids) > most:
+            raise InputError(
+                f"Input of {len(text.ids)} tokens exceeds max_tokens={most} with truncate=NONE. "
+                "Set truncate to END or START to allow truncation.",
+                field="prompts" if len(texts) > 1 else "max_tokens",
+                index=index if len(texts) > 1 else None,
+            )

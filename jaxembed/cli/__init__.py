@@ -9,6 +9,9 @@ from contextlib import suppress
 from importlib import import_module
 
 from jaxembed import __version__
+from jaxembed.cli.flags import stray_variables
+from jaxembed.cli.serve import FLAGS
+from jaxembed.cli.spelling import spelled
 from jaxembed.errors import InputError, JaxEmbedError
 
 _COMMANDS = {
@@ -33,7 +36,8 @@ def parser() -> argparse.ArgumentParser:
     commands = top.add_subparsers(dest="command", metavar="COMMAND", required=True)
     for name, help_ in _COMMANDS.items():
         module = import_module(f"jaxembed.cli.{name}")
-        sub = commands.add_parser(name, help=help_, description=f"{help_[0].upper()}{help_[1:]}.")
+        description = f"{help_[0].upper()}{help_[1:]}."
+        sub = commands.add_parser(name, help=help_, description=description, allow_abbrev=False)
         module.add_arguments(sub)
         sub.set_defaults(run=module.run)
     return top
@@ -41,8 +45,12 @@ def parser() -> argparse.ArgumentParser:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs a command. Returns 0, 2 for bad input, 1 for anything else that was foreseen, 130 on Ctrl-C."""
-    arguments = parser().parse_args(argv)
+    given = sys.argv[1:] if argv is None else argv
     try:
+        dotted = [flag.name for flag in FLAGS if "." in flag.name]
+        arguments = parser().parse_args(spelled(given, declared=dotted, serving=given[:1] == ["serve"]))
+        for line in stray_variables(FLAGS, arguments, os.environ):
+            print(f"jaxembed: {line}", file=sys.stderr)
         arguments.run(arguments)
         sys.stdout.flush()
     except InputError as error:

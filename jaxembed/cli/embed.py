@@ -2,21 +2,19 @@
 
 import argparse
 import json
-import re
 import signal
 import sys
 import threading
 import uuid
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from jaxembed.cli.options import add_model_arguments, add_running_arguments, load_llm, prompt_named, truncation
 from jaxembed.cli.progress import text_progress
-from jaxembed.errors import InputError, JaxEmbedError, shown
-
-# How JSON lines begin on standard input, where no file name tells them from plain text.
-_OBJECT = re.compile(r'\s*\{\s*"')
+from jaxembed.cli.texts import Line, read_lines, shown_name
+from jaxembed.errors import InputError, JaxEmbedError, fields_as, shown
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -24,7 +22,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("texts", nargs="*", metavar="TEXT")
     add_model_arguments(parser)
     parser.add_argument("--input", metavar="FILE", help="one text a line, or .jsonl with a 'text' in each; - for stdin")
-    parser.add_argument("--output", metavar="FILE", help=".npy for one float32 array, .jsonl for one object a text")
+    parser.add_argument(
+        "--output",
+        metavar="FILE",
+        help=".npy for one float32 array, .jsonl for one object a text, with all of its line",
+    )
     parser.add_argument("--prompt-name", metavar="NAME", help="one of the checkpoint's prompts, put before each text")
     parser.add_argument("--dimensions", metavar="N", type=int, help="keep the first N dimensions (matryoshka models)")
     parser.add_argument("--no-normalize", action="store_true", help="leave vectors at the length the model gives them")
@@ -43,30 +45,31 @@ def run(arguments: argparse.Namespace) -> None:
         raise InputError(f"--output must end in .npy or .jsonl, not {output.name!r}.", field="--output")
     if output is not None and not output.absolute().parent.is_dir():
         raise InputError(f"there is no folder {output.absolute().parent} to write {output.name} to.", field="--output")
-    texts = arguments.texts or list(read_texts(arguments.input))
-    if not texts:
+    lines = list(read_lines(arguments.input)) if arguments.input else [Line(text, None) for text in arguments.texts]
+    if not lines:
         raise InputError(f"{arguments.input} holds no texts.", field="--input")
 
     from jaxembed.vllm.params import PoolingParams
 
     llm = load_llm(arguments)
     params = PoolingParams(dimensions=arguments.dimensions, use_activation=False if arguments.no_normalize else None)
-    with text_progress(len(texts)) as tick:
+    with text_progress(len(lines)) as tick, _named(arguments.input, lines):
         prefix = prompt_named(arguments.prompt_name, llm)
         default = llm.engine.model.recipe.default_prompt_name
         if default is not None and arguments.prompt_name is None:
             print(
                 f"no prompt is put before the texts, as in vLLM; --prompt-name {default} is the model's own.", file=sys.stderr
             )
+        texts = [line.text for line in lines]
         results = llm.stream(texts, params, prefix=prefix, progress=tick, tokenization_kwargs=truncation(arguments))
         broken: list[int] = []
         vectors = _watched((vector for vector, _ in results), broken)
         if output is None:
-            show(texts, vectors)
+            show(lines, vectors)
         else:
-            write(output, texts, vectors)
+            write(output, lines, vectors)
     if broken:
-        raise JaxEmbedError(_named(broken, texts))
+        raise JaxEmbedError(_broken(broken, texts))
 
 
 def _watched(vectors: Iterable[Any], broken: list[int]) -> Iterator[Any]:
@@ -79,7 +82,7 @@ def _watched(vectors: Iterable[Any], broken: list[int]) -> Iterator[Any]:
         yield vector
 
 
-def _named(broken: Sequence[int], texts: Sequence[str]) -> str:
+def _broken(broken: Sequence[int], texts: Sequence[str]) -> str:
     first = ", ".join(f"number {place + 1} ({shown(texts[place], 40)})" for place in broken[:5])
     more = f" and {len(broken) - 5} more" if len(broken) > 5 else ""
     return (
@@ -88,77 +91,42 @@ def _named(broken: Sequence[int], texts: Sequence[str]) -> str:
     )
 
 
-def read_texts(name: str) -> Iterator[str]:
-    """Yields the texts of a file, or of standard input for "-".
-
-    An empty line is an empty text, so rows stay lines; between JSON lines it is nothing.
-    """
+@contextmanager
+def _named(name: str | None, lines: list[Line]) -> Iterator[None]:
+    """Gives errors about one of the texts the line that it is on, or its place among the arguments."""
     try:
-        if name == "-":
-            yield from _parse(sys.stdin, json_lines=None)
-            return
-        with open(name, encoding="utf-8") as lines:
-            yield from _parse(lines, json_lines=Path(name).suffix in (".jsonl", ".ndjson"))
-    except UnicodeDecodeError as error:
-        raise InputError(f"{name} is not UTF-8 text: {error.reason} at byte {error.start}.", field="--input") from None
-    except OSError as error:
-        raise InputError(f"{name} cannot be read: {error.strerror}.", field="--input") from None
+        with fields_as({"prompts": "TEXT", "dimensions": "--dimensions"}, truncate="have it cut with --truncate"):
+            yield
+    except InputError as error:
+        if name is None or error.field != "TEXT":
+            raise
+        number = lines[error.index or 0].number
+        raise InputError(f"{shown_name(name)}, line {number}: {error.args[0]}", field="--input", remedy=error.remedy) from None
 
 
-def _parse(lines: Iterable[str], json_lines: bool | None) -> Iterator[str]:
-    blank = 0  # lines before the first one that tells the kind
-    for number, raw in enumerate(lines, 1):
-        line = (raw.removeprefix("\ufeff") if number == 1 else raw).rstrip("\n").rstrip("\r")
-        if json_lines is None:
-            if not line.strip():
-                blank += 1
-                continue
-            json_lines = _OBJECT.match(line) is not None
-            yield from [""] * (0 if json_lines else blank)
-        if not json_lines:
-            yield line
-        elif line.strip():
-            yield _text_of(line, number)
-    if json_lines is None:
-        yield from [""] * blank
-
-
-def _text_of(line: str, number: int) -> str:
-    try:
-        value = json.loads(line)
-    except ValueError as error:
-        raise InputError(f"line {number} is not JSON: {error}.", field="--input") from None
-    text = value.get("text") if isinstance(value, dict) else value
-    if not isinstance(text, str):
-        raise InputError(
-            f"line {number} has no text: expected a JSON string, or an object with a string 'text'.", field="--input"
-        )
-    return text
-
-
-def show(texts: list[str], vectors: Iterable[Any]) -> None:
+def show(lines: list[Line], vectors: Iterable[Any]) -> None:
     """Prints JSON lines into a pipe, and the beginning of each vector for a person on a terminal."""
     if not sys.stdout.isatty():
-        for text, vector in zip(texts, vectors, strict=True):
-            sys.stdout.write(_line(text, vector))
+        for line, vector in zip(lines, vectors, strict=True):
+            sys.stdout.write(_written(line, vector))
         return
-    for text, vector in zip(texts, vectors, strict=True):
-        first = ", ".join(f"{value:+.4f}" for value in vector[:4])
+    for line, vector in zip(lines, vectors, strict=True):
+        first, text = ", ".join(f"{value:+.4f}" for value in vector[:4]), line.text
         short = text if len(text) <= 48 else text[:47] + "…"
         print(f"{short:<48}  [{first}, … {len(vector)} dimensions]")
 
 
-def write(output: Path, texts: list[str], vectors: Iterable[Any]) -> None:
+def write(output: Path, lines: list[Line], vectors: Iterable[Any]) -> None:
     """Streams vectors to a file beside `output`, which takes its place when it is complete."""
     # A name of its own: two runs may write the same output, and what else lies there is not ours.
     partial = output.with_name(f"{output.name}.{uuid.uuid4().hex[:12]}.partial")
     before = _on_signals(_end)
     try:
         if output.suffix == ".npy":
-            _write_npy(partial, len(texts), vectors)
+            _write_npy(partial, len(lines), vectors)
         else:
             with partial.open("w", encoding="utf-8") as file:
-                file.writelines(_line(text, vector) for text, vector in zip(texts, vectors, strict=True))
+                file.writelines(_written(line, vector) for line, vector in zip(lines, vectors, strict=True))
         partial.replace(output)
     except OSError as error:
         raise InputError(f"{output} cannot be written: {error.strerror}.", field="--output") from None
@@ -198,9 +166,23 @@ def _write_npy(path: Path, count: int, vectors: Iterable[Any]) -> None:
             file.write(vector.astype("<f4").tobytes())
 
 
-def _line(text: str, vector: Any) -> str:
+def _written(line: Line, vector: Any) -> str:
+    """Returns a line of the output: all that the line of the input had, and the vector."""
     import numpy as np
     import orjson
 
+    fields = {key: value for key, value in (line.fields or {"text": line.text}).items() if key != "embedding"}
+    head = json.dumps(fields, ensure_ascii=False, separators=(",", ":"))
+    if not _is_unicode(head):  # half an emoji in a field that is kept, which UTF-8 cannot hold but an escape can
+        head = json.dumps(fields, separators=(",", ":"))
     vector = vector if np.isfinite(vector).all() else None
-    return orjson.dumps({"text": text, "embedding": vector}, option=orjson.OPT_SERIALIZE_NUMPY).decode() + "\n"
+    numbers = orjson.dumps(vector, option=orjson.OPT_SERIALIZE_NUMPY).decode()
+    return f'{head[:-1]},"embedding":{numbers}}}\n'
+
+
+def _is_unicode(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True

@@ -6,7 +6,7 @@ import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from jaxembed.cli.flags import json_object
+from jaxembed.cli.flags import Merged, json_object
 from jaxembed.errors import InputError
 
 if TYPE_CHECKING:
@@ -27,7 +27,9 @@ def add_model_arguments(parser: argparse.ArgumentParser, *, positional: bool = F
 def add_checkpoint_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds what says which state of a checkpoint is meant."""
     parser.add_argument("--revision", help="branch, tag or commit of a hub model")
-    parser.add_argument("--hf-overrides", metavar="JSON", type=json_object, help="merged into the checkpoint's config.json")
+    parser.add_argument(
+        "--hf-overrides", metavar="JSON", type=json_object, action=Merged, help="merged into the checkpoint's config.json"
+    )
 
 
 def add_running_arguments(parser: argparse.ArgumentParser) -> None:

@@ -3,11 +3,14 @@
 import argparse
 import ipaddress
 import os
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from jaxembed.cli.config_file import read_config
 from jaxembed.cli.flags import Flag, json_list, json_object, json_value, positive, read, seconds, some_seconds
+from jaxembed.cli.foreign import IDLE_FLAGS, idle
 from jaxembed.errors import InputError
 from jaxembed.vllm.params import PoolerConfig
 
@@ -17,10 +20,15 @@ if TYPE_CHECKING:
     from jaxembed.vllm.llm import LLM
 
 _MIB = 1 << 20
+# Of vLLM's pooler config, what the server does and the model knows nothing of.
+_WINDOWS = ("enable_chunked_processing", "max_embed_len")
 _CERTIFICATES = ("0", "1", "2")  # ssl.CERT_NONE, CERT_OPTIONAL, CERT_REQUIRED
 
+CONFIG = Flag("config", "a YAML file of these flags; the command line and the environment win", metavar="FILE")
 MODEL = [
+    CONFIG,
     Flag("model", "a folder or a hub name, instead of MODEL", metavar="MODEL"),
+    Flag("task", "embed is what there is; vLLM's older word for --runner", choices=("auto", "embed", "embedding")),
     Flag("runner", "pooling is what there is", choices=("auto", "pooling", "generate"), default="auto"),
     Flag(
         "convert",
@@ -59,11 +67,24 @@ NAMES = [
     Flag("trust-request-chat-template", "let requests bring templates of their own", bool, False),
     Flag(
         "cohere-input-type",
-        "lenient: Cohere's own input types are taken by models without prompts",
+        "lenient: every model takes Cohere's own input types; strict: the names of its prompts only, as in vLLM",
         choices=("strict", "lenient"),
-        default="strict",
+        default="lenient",
     ),
-    Flag("token-ids", "whether requests may hold token ids", bool, True),
+    Flag(
+        "token-ids",
+        "whether requests may hold token ids; if not said, those of OpenAI's package and langchain are refused, because they "
+        "are of another tokenizer",
+        bool,
+    ),
+    Flag(
+        "truncate",
+        "cut texts that are too long where a request does not say; without it they are an error, but Cohere's and Ollama's "
+        "routes cut always",
+        bool,
+        False,
+        aliases=("auto-truncate",),
+    ),
 ]
 NETWORK = [
     Flag("host", "the address to listen on; 0.0.0.0 for all", default="127.0.0.1"),
@@ -106,43 +127,39 @@ LIMITS = [
     Flag("drain-seconds", "how long open requests are waited for at the end", seconds, 30.0, metavar="S"),
     Flag("stall-seconds", "a device that is silent for so long counts as failed", seconds, 120.0, metavar="S"),
 ]
-# vLLM's flags for what this engine does not have. They are taken where they ask for nothing, so that commands written for vLLM
-# run; --help does not list them.
-WITHOUT_EFFECT = [
-    *(Flag(name, argparse.SUPPRESS) for name in ("tokenizer-revision", "tokenizer-mode", "load-format", "config-format")),
-    *(Flag(name, argparse.SUPPRESS) for name in ("gpu-memory-utilization", "max-num-seqs", "max-num-batched-tokens", "seed")),
-    *(Flag(name, argparse.SUPPRESS) for name in ("swap-space", "cpu-offload-gb", "limit-mm-per-prompt", "block-size")),
-    *(Flag(name, argparse.SUPPRESS) for name in ("mm-processor-kwargs", "io-processor-plugin", "api-server-count")),
-    *(Flag(name, argparse.SUPPRESS, bool) for name in ("enforce-eager", "enable-prefix-caching", "enable-chunked-prefill")),
-    *(Flag(name, argparse.SUPPRESS, bool) for name in ("disable-log-stats", "disable-log-requests", "enable-log-requests")),
-    *(Flag(name, argparse.SUPPRESS, bool) for name in ("enable-server-load-tracking", "skip-tokenizer-init")),
-    *(Flag(name, argparse.SUPPRESS, bool) for name in ("disable-custom-all-reduce", "enable-flash-late-interaction")),
-    Flag("scheduling-policy", argparse.SUPPRESS, choices=("fcfs", "priority")),
-]
 GROUPS = {"the model": MODEL, "names and templates": NAMES, "the network": NETWORK, "limits": LIMITS}
-FLAGS = [*MODEL, *NAMES, *NETWORK, *LIMITS, *WITHOUT_EFFECT]
+FLAGS = [*MODEL, *NAMES, *NETWORK, *LIMITS, *IDLE_FLAGS]
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds this command's arguments."""
-    parser.epilog = "Every flag is also an environment variable: --max-model-len is JAXEMBED_MAX_MODEL_LEN."
+    parser.epilog = (
+        "Every flag is also an environment variable: --max-model-len is JAXEMBED_MAX_MODEL_LEN. Underscores may stand for "
+        "dashes, and --hf-overrides.KEY VALUE gives one key. text-embeddings-inference's and infinity's names are known."
+    )
     parser.add_argument("model_tag", nargs="?", metavar="MODEL", help="a folder or a hub name (default: all-MiniLM-L6-v2)")
     for title, flags in GROUPS.items():
         group = parser.add_argument_group(title)
         for flag in flags:
             flag.add_to(group)
-    for flag in WITHOUT_EFFECT:
+    for flag in IDLE_FLAGS:  # --help does not list them
         flag.add_to(parser)
 
 
 def run(arguments: argparse.Namespace) -> None:
     """Serves until it is told to end."""
-    values = read(FLAGS, arguments, os.environ)
+    file = arguments.config or os.environ.get(CONFIG.variable)
+    from_file = read_config(file, FLAGS) if file else {}
+    if arguments.model_tag:
+        from_file.pop("model", None)
+    values = read(FLAGS, arguments, os.environ, file=from_file)
     if arguments.model_tag and values["model"] and arguments.model_tag != values["model"]:
         raise InputError(
             f"two models are named, {arguments.model_tag!r} and {values['model']!r}; one server has one.", field="MODEL"
         )
     values["model"] = arguments.model_tag or values["model"]
+    for line in idle(values):
+        print(f"jaxembed: {line}", file=sys.stderr)
     given, where = settings(values, os.environ), listen(values)
     from jaxembed.server.run import serve
 
@@ -156,6 +173,26 @@ def pooler_config(values: Mapping[str, Any]) -> dict[str, Any]:
     """Returns the fields of `--pooler-config`, with those given one by one on top."""
     single = {name: values[f"pooler_config_{name}"] for name in PoolerConfig.__dataclass_fields__}
     return {**(values["pooler_config"] or {}), **{name: value for name, value in single.items() if value is not None}}
+
+
+def max_embed_tokens(pooler: Mapping[str, Any]) -> int | None:
+    """Returns how long a text may be if long ones are embedded in windows, None if they are not.
+
+    Raises:
+        InputError: the length is none.
+    """
+    length = pooler.get("max_embed_len")
+    if not pooler.get("enable_chunked_processing") or length is None:
+        return None
+    if not isinstance(length, int) or isinstance(length, bool) or length < 1:
+        raise InputError(f"max_embed_len must be an int above 0, not {length!r}.", field="pooler_config.max_embed_len")
+    return length
+
+
+def without_windows(pooler: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns what of the pooler's config is for the model: the windows of long texts are the server's alone, as in vLLM."""
+    chunked = pooler.get("enable_chunked_processing")
+    return {name: value for name, value in pooler.items() if not (chunked and name in _WINDOWS)}
 
 
 def settings(values: Mapping[str, Any], environment: Mapping[str, str]) -> "Settings":
@@ -184,6 +221,8 @@ def settings(values: Mapping[str, Any], environment: Mapping[str, str]) -> "Sett
         max_connections=values["max_connections"],
         drain_seconds=values["drain_seconds"],
         stall_seconds=values["stall_seconds"],
+        truncate=values["truncate"],
+        max_embed_tokens=max_embed_tokens(pooler_config(values)),
         cohere_input_type=values["cohere_input_type"],
         token_ids=values["token_ids"],
         chat_template=_template(values["chat_template"]),
@@ -193,7 +232,7 @@ def settings(values: Mapping[str, Any], environment: Mapping[str, str]) -> "Sett
         access_log=not values["disable_uvicorn_access_log"],
         docs=not values["disable_fastapi_docs"],
         tokenizer_info=values["enable_tokenizer_info_endpoint"],
-        root_path=values["root_path"],
+        root_path=_root_path(values["root_path"]),
         otlp_traces_endpoint=values["otlp_traces_endpoint"],
     )
 
@@ -242,7 +281,7 @@ def _load(values: Mapping[str, Any], environment: Mapping[str, str]) -> "LLM":
         revision=values["revision"],
         hf_token=values["hf_token"] or environment.get("HF_TOKEN"),
         hf_overrides=values["hf_overrides"],
-        pooler_config=pooler_config(values),
+        pooler_config=without_windows(pooler_config(values)),
         download_dir=values["download_dir"],
         served_model_name=names[0] if names else None,
         quantization=values["quantization"],
@@ -272,6 +311,14 @@ def _api_keys(values: Mapping[str, Any], environment: Mapping[str, str]) -> tupl
             "JAXEMBED_API_KEY_FILE is set but empty; name a file with keys, or unset it.", field="JAXEMBED_API_KEY_FILE"
         )
     return tuple(keys)
+
+
+def _root_path(given: str) -> str:
+    """Returns a prefix of paths as ASGI has it: a slash before it and none behind."""
+    if "://" in given or "?" in given or "#" in given:
+        raise InputError(f"--root-path takes a path like /api, not {given!r}.", field="--root-path")
+    inner = given.strip("/")
+    return f"/{inner}" if inner else ""
 
 
 def _template(given: str | None) -> str | None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from jaxembed.errors import InputError
+from jaxembed.errors import TRUNCATE, InputError, counted_from
 from jaxembed.inputs.conversation import Conversation
 from jaxembed.inputs.prompts import Prompt, Tokenization
 from jaxembed.inputs.tokenizer import Side, Tokenizer
@@ -76,8 +76,11 @@ class Encoder:
         each = repeat(options) if isinstance(options, Options) else iter(options)
         messages = messages and self.conversation is not None
         each_chunk = self._messages(prompts, tokenization, prefix) if messages else None
+        before = 0
         for chunk, encoded in each_chunk or self.ids(prompts, tokenization, prefix=prefix, bounded=bounded):
-            self.check(encoded, empty=empty)
+            with counted_from(before, alone=len(prompts) == 1):
+                self.check(encoded, empty=empty)
+            before += len(chunk)
             # Of a message sentence-transformers cannot tell what is prompt, and pools all of it.
             whole = self.include_prompt or messages
             skips = [0] * len(chunk) if whole else self._skips(chunk, prefix, tokenization)
@@ -93,9 +96,15 @@ class Encoder:
         bounded: refuse a text with more characters than can fit unless it shall be cut, so that a book is never tokenized to
         be thrown away. Raises `InputError`.
         """
+        before = 0
         for chunk in _chunks(prompts):
-            whole = [self._whole(one, prefix, tokenization, bounded) for one in chunk] if prefix or bounded else chunk
-            yield whole, tokenization.encode(self.tokenizer, whole)
+            with counted_from(before, alone=len(prompts) == 1):
+                whole = chunk
+                if prefix or bounded:
+                    whole = [self._whole(one, index, prefix, tokenization, bounded) for index, one in enumerate(chunk)]
+                encoded = self._encoded(whole, tokenization)
+            yield whole, encoded
+            before += len(chunk)
 
     def _messages(
         self, prompts: Sequence[Prompt], tokenization: Tokenization, prefix: str
@@ -109,35 +118,58 @@ class Encoder:
             yield chunk, [next(encoded) if isinstance(one, str) else one for one in chunk]
 
     def check(self, texts: Sequence[np.ndarray], *, empty: bool = False) -> None:
-        """Raises `InputError` for the first ids that the model cannot take. empty: whether it takes no ids at all."""
+        """Raises `InputError` for the first ids that the model cannot take, with the index of their text.
+
+        empty: whether it takes no ids at all.
+        """
         lengths = np.fromiter(map(len, texts), np.int64, len(texts))
         if not empty and (lengths == 0).any():
-            raise InputError("The prompt cannot be empty: it has no tokens.", field="prompts")
+            first = int(np.argmax(lengths == 0))
+            raise InputError("The prompt cannot be empty: it has no tokens.", field="prompts", index=first)
         if (lengths > self.max_length).any():
-            raise InputError(
-                f"This model's maximum context length is {self.max_length} tokens. However, your prompt contains "
-                f"{lengths.max()} input tokens. Please reduce the length of the input prompt or ask for truncation.",
-                field="prompts",
-            )
+            long = int(np.argmax(lengths > self.max_length))
+            raise self._too_long(f"{lengths[long]} input tokens", long)
         ids = np.concatenate(texts) if len(texts) else np.zeros(0, np.int32)
-        wrong = ids[(ids < 0) | (ids >= self.vocab_size)]
-        if wrong.size:
+        wrong = (ids < 0) | (ids >= self.vocab_size)
+        if wrong.any():
+            place = int(np.argmax(wrong))
             raise InputError(
-                f"Token id {wrong[0]} is out of vocabulary: this model's ids are 0 to {self.vocab_size - 1}.", field="prompts"
+                f"Token id {ids[place]} is out of vocabulary: this model's ids are 0 to {self.vocab_size - 1}.",
+                field="prompts",
+                index=int(np.searchsorted(np.cumsum(lengths), place, side="right")),
             )
 
-    def _whole(self, prompt: Prompt, prefix: str, tokenization: Tokenization, bounded: bool) -> Prompt:
+    def _too_long(self, contents: str, index: int) -> InputError:
+        return InputError(
+            f"This model's maximum context length is {self.max_length} tokens. However, your prompt contains {contents}.",
+            field="prompts",
+            index=index,
+            remedy=TRUNCATE,
+        )
+
+    def _encoded(self, prompts: list[Prompt], tokenization: Tokenization) -> list[np.ndarray]:
+        """Returns the ids of each prompt; an error about one of them says which."""
+        try:
+            return tokenization.encode(self.tokenizer, prompts)
+        except InputError as error:
+            if error.field != "prompts":  # it is about all of them
+                raise
+        for index, one in enumerate(prompts):
+            try:
+                tokenization.encode(self.tokenizer, [one])
+            except InputError as error:
+                error.index = index
+                raise
+        raise AssertionError("a prompt that cannot be encoded among others cannot be encoded alone")
+
+    def _whole(self, prompt: Prompt, index: int, prefix: str, tokenization: Tokenization, bounded: bool) -> Prompt:
         if not isinstance(prompt, str):
             return prompt
         most = self.max_length * _MOST_CHARACTERS_PER_TOKEN + _FREE_CHARACTERS
         if not bounded or len(prompt) <= most:
             return prefix + prompt
         if tokenization.cut is None:
-            raise InputError(
-                f"This model's maximum context length is {self.max_length} tokens. However, your prompt contains "
-                f"{len(prompt)} characters. Please reduce the length of the input prompt or ask for truncation.",
-                field="prompts",
-            )
+            raise self._too_long(f"{len(prompt)} characters", index)
         return prefix + (prompt[:most] if tokenization.side == "right" else prompt[-most:])
 
     def _skips(self, prompts: Sequence[Prompt], prefix: str, tokenization: Tokenization) -> list[int]:

@@ -33,7 +33,14 @@ def read_prompts(prompts: Any) -> list[Prompt]:
         )
     if not len(prompts):
         raise InputError("You must pass at least one prompt", field="prompts")
-    return [_read(prompt) for prompt in prompts]
+    read = []
+    for index, prompt in enumerate(prompts):
+        try:
+            read.append(_read(prompt))
+        except InputError as error:
+            error.index = index if len(prompts) > 1 else None
+            raise
+    return read
 
 
 def _is_ids(value: Any) -> bool:

@@ -2,6 +2,7 @@
 
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from copy import copy
 from typing import Any
 
@@ -52,6 +53,8 @@ _WITHOUT_EFFECT = {
 _ONE_DEVICE = ("tensor_parallel_size", "pipeline_parallel_size", "data_parallel_size")
 
 _HINTS = '\n - For embeddings, use `LLM.embed(...)` or `pooling_task="embed"`.\n - For similarity scores, use `LLM.score(...)`.'
+
+_HOW_TO_TRUNCATE = 'pass tokenization_kwargs={"truncate_prompt_tokens": -1}'
 
 Bar = bool | Callable[..., Any]
 Params = PoolingParams | Sequence[PoolingParams] | None
@@ -238,7 +241,8 @@ class LLM:
         left, right = _side(data_1, "text", "data_1"), _side(data_2, "text_pair", "data_2")
         if len(left) not in (1, len(right)):
             raise InputError("Input lengths must be either 1:1, 1:N or N:N")
-        results = self._run(self.task.name, left + right, pooling_params, use_tqdm, lora_request, tokenization_kwargs)
+        with _sides(len(left), len(right)):
+            results = self._run(self.task.name, left + right, pooling_params, use_tqdm, lora_request, tokenization_kwargs)
         ones, others = results[: len(left)], results[len(left) :]
         ones = ones * len(others) if len(ones) == 1 else ones
         compare = self.task.compare
@@ -286,7 +290,7 @@ class LLM:
                 "lora_request is not supported; merge the adapter into the checkpoint first.", field="lora_request"
             )
         read = read_prompts(prompts)
-        with _bar(use_tqdm, len(read)) as bar:
+        with _bar(use_tqdm, len(read)) as bar, fields_as({}, truncate=_HOW_TO_TRUNCATE):
             results = self._stream(read, params, task, "", lambda texts, _: bar.update(texts), tokenization_kwargs)
             return [(data, ids.tolist()) for data, ids in results]
 
@@ -349,6 +353,20 @@ def _older_truncation(params: Params) -> dict[str, int | None]:
 
 def _id(prefix: str) -> str:
     return f"{prefix}-{uuid.uuid4().hex}"
+
+
+@contextmanager
+def _sides(left: int, right: int) -> Iterator[None]:
+    """Gives errors about one of the texts of both sides the side that it is on, and its place there."""
+    try:
+        yield
+    except InputError as error:
+        if error.index is not None:
+            error.field, place, count = (
+                ("data_1", error.index, left) if error.index < left else ("data_2", error.index - left, right)
+            )
+            error.index = place if count > 1 else None
+        raise
 
 
 def _side(data: Any, name: str, field: str) -> list[Prompt]:

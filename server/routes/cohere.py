@@ -25,7 +25,7 @@ COHERE_TYPES: Mapping[str, tuple[str, ...]] = {
     "clustering": ("clustering",),
     "image": (),
 }
-_LENIENT = "Start the server with --cohere-input-type lenient to accept Cohere's own input types."
+_LENIENT = "Start the server without --cohere-input-type strict to accept Cohere's own input types."
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,8 @@ async def embed(service: Service, request: Request, body: CohereEmbedRequest, *,
     limit = min(body.max_tokens or service.max_length, service.max_length)
     cut = body.truncate != "NONE"
     given = "texts" if body.texts else "inputs"
-    with fields_as({"prompts": given, "messages": given, "dimensions": "output_dimension", "max_length": "max_tokens"}):
+    names = {"prompts": given, "messages": given, "dimensions": "output_dimension", "max_length": "max_tokens"}
+    with fields_as(names, truncate="send truncate: END or START"):
         if body.inputs is None or service.template is None:
             prompts, prefix = await service.threads.run(is_large(request), _prompts, service, body, prompting.prefix)
         else:
@@ -80,6 +81,7 @@ async def embed(service: Service, request: Request, body: CohereEmbedRequest, *,
             },
             prefix=prefix,
             max_tokens=None if cut else body.max_tokens,
+            cut=cut,
             priority=body.priority,
             gone=gone(request),
         )

@@ -14,7 +14,7 @@ from jaxembed.inputs.prompts import Prompt, read_prompts
 from jaxembed.server.encoding import vectors_response
 from jaxembed.server.errors import HttpError
 from jaxembed.server.requests import add_route, gone, is_large, new_id, read, route
-from jaxembed.server.schemas.common import VectorRequest, usage
+from jaxembed.server.schemas.common import HOW_TO_TRUNCATE, VectorRequest, usage
 from jaxembed.server.schemas.openai import EmbeddingRequest, EmbeddingResponse, PoolingRequest, PoolingResponse
 from jaxembed.server.service import Answer, Asked, Service
 
@@ -69,11 +69,11 @@ async def pool(service: Service, request: Request, body: PoolingRequest) -> Resp
     """Answers `/pooling`."""
     name = service.check_model(body.model)
     name_of_task = body.task or service.task.name
-    if body.data is not None or name_of_task == "plugin":
+    if body.data is not None:
         raise InputError(
             "No IOProcessor plugin installed. Please refer to the documentation and to the "
             "'prithvi_geospatial_mae_io_processor' offline inference example for more details.",
-            field="task" if body.data is None else "data",
+            field="data",
         )
     if name_of_task not in asked_by(POOLING):
         raise HttpError(400, f"Unsupported task: {name_of_task!r} Supported tasks: {asked_by(POOLING)}", field="task")
@@ -85,7 +85,8 @@ async def pool(service: Service, request: Request, body: PoolingRequest) -> Resp
 
 async def _run(service: Service, request: Request, body: VectorRequest, task: Task) -> Answer:
     given = "input" if body.messages is None else "messages"
-    with fields_as({"prompts": given, "messages": given, "max_length": "truncate_prompt_tokens"}):
+    names = {"prompts": given, "messages": given, "max_length": "truncate_prompt_tokens"}
+    with fields_as(names, truncate=HOW_TO_TRUNCATE):
         if _conversations(body.messages if body.messages is not None else body.input) is None:
             prompts, is_chat = await service.threads.run(is_large(request), prompts_of, service, body)
         else:

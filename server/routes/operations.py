@@ -16,7 +16,14 @@ from jaxembed.server.errors import HttpError, Problem
 from jaxembed.server.metrics import Metrics
 from jaxembed.server.requests import add_route, is_large, read, route
 from jaxembed.server.schemas.common import ErrorResponse
-from jaxembed.server.schemas.openai import DetokenizeRequest, DetokenizeResponse, ModelList, TokenizeRequest, TokenizeResponse
+from jaxembed.server.schemas.openai import (
+    DetokenizeRequest,
+    DetokenizeResponse,
+    ModelCard,
+    ModelList,
+    TokenizeRequest,
+    TokenizeResponse,
+)
 from jaxembed.server.schemas.tei import Token
 from jaxembed.server.service import Service
 
@@ -26,7 +33,6 @@ def add_routes(app: FastAPI, service: Service, metrics: Metrics) -> None:
     scheduler = service.scheduler
     down: dict[int | str, dict[str, Any]] = {503: {"model": ErrorResponse, "description": "it does not"}}
 
-    @route(app, "/health", face="openai", methods=("HEAD",), include_in_schema=False)
     @route(
         app,
         "/health",
@@ -41,7 +47,6 @@ def add_routes(app: FastAPI, service: Service, metrics: Metrics) -> None:
             return Response(status_code=200)
         return Problem(503, f"The engine is not available: {scheduler.error}.", "ServiceUnavailableError").response("openai")
 
-    @route(app, "/ready", face="openai", methods=("HEAD",), include_in_schema=False)
     @route(
         app,
         "/ready",
@@ -81,11 +86,18 @@ def add_routes(app: FastAPI, service: Service, metrics: Metrics) -> None:
     async def models() -> Response:
         return json_response({"object": "list", "data": [card(service, name) for name in service.names]})
 
-    @route(app, "/models", face="openai", include_in_schema=False)
-    async def models_with_stats() -> Response:
-        # infinity's client wants `stats`.
-        data = [{**card(service, name), "stats": {}} for name in service.names]
-        return json_response({"object": "list", "data": data})
+    @route(app, "/models/{name:path}", face="openai", include_in_schema=False)
+    @route(
+        app,
+        "/v1/models/{name:path}",
+        face="openai",
+        tags=["operations"],
+        summary="The model that is served, by its name",
+        response_model=ModelCard,
+        responses={404: {"model": ErrorResponse, "description": "no such model"}},
+    )
+    async def one_model(name: str) -> Response:
+        return json_response(card(service, service.check_model(name)))
 
     async def tokens(request: Request) -> Response:
         body = await read(request, TokenizeRequest)

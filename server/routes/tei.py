@@ -2,7 +2,8 @@
 
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from jaxembed import __version__
-from jaxembed.errors import fields_as
+from jaxembed.errors import InputError, fields_as
 from jaxembed.heads.task import Task
 from jaxembed.heads.tokens import TOKEN_EMBED
 from jaxembed.heads.vectors import EMBED
@@ -23,7 +24,14 @@ from jaxembed.server.routes import cohere, openai, scoring
 from jaxembed.server.schemas.cohere import CohereEmbedRequest
 from jaxembed.server.schemas.openai import EmbeddingRequest, PoolingRequest
 from jaxembed.server.schemas.scoring import RerankRequest, ScoreRequest
-from jaxembed.server.schemas.tei import DecodeRequest, EmbedRequest, Info, SimilarityParameters, SimilarityRequest
+from jaxembed.server.schemas.tei import (
+    HOW_TO_TRUNCATE,
+    DecodeRequest,
+    EmbedRequest,
+    Info,
+    SimilarityParameters,
+    SimilarityRequest,
+)
 from jaxembed.server.service import Answer, Asked, Service
 from jaxembed.vllm.params import PoolingParams
 
@@ -81,7 +89,7 @@ def add_routes(app: FastAPI, service: Service) -> None:
 async def embed(service: Service, request: Request, body: EmbedRequest, task: Task) -> Response:
     """Answers `/embed` and `/embed_all`: a bare list, also for one text."""
     begin = time.perf_counter()
-    with fields_as({"prompts": "inputs"}):
+    with fields_as({"prompts": "inputs"}, truncate=HOW_TO_TRUNCATE):
         prompts = await service.threads.run(is_large(request), read_prompts, body.inputs)
         service.check_count("inputs", len(prompts))
         service.check_ids(prompts, request.headers.get("user-agent", ""))
@@ -89,7 +97,8 @@ async def embed(service: Service, request: Request, body: EmbedRequest, task: Ta
             prompts=prompts,
             params=PoolingParams(use_activation=body.normalize is not False, dimensions=body.dimensions),
             task=task,
-            options=_truncation(body),
+            options={"truncation_side": body.truncation_direction.lower()},
+            cut=body.truncate,
             prefix=service.prompt(body.prompt_name),
             gone=gone(request),
         )
@@ -107,17 +116,32 @@ async def similarity(service: Service, request: Request, body: SimilarityRequest
     if len(sentences) == 1:
         raise HttpError(400, "`inputs.sentences` cannot be empty", field="inputs.sentences")
     service.check_count("sentences", len(body.inputs.sentences))
-    with fields_as({"prompts": "inputs", "prompt_name": "parameters.prompt_name"}):
+    names = {"prompts": "inputs", "prompt_name": "parameters.prompt_name"}
+    how = "send parameters.truncate: true, or start the server with --truncate"
+    with fields_as(names, truncate=how), _in_sentences():
         asked = Asked(
             prompts=sentences,
             params=PoolingParams(use_activation=True),
-            options=_truncation(options),
+            options={"truncation_side": options.truncation_direction.lower()},
+            cut=options.truncate,
             prefix=service.prompt(options.prompt_name),
             gone=gone(request),
         )
         answer = await service.run(asked)
     source, *others = answer.results
     return json_response((np.stack(others) @ source).tolist())
+
+
+@contextmanager
+def _in_sentences() -> Iterator[None]:
+    """Gives errors about one of the texts to compare the place where the body has it; the source comes first."""
+    try:
+        yield
+    except InputError as error:
+        if error.index is not None:
+            error.field = "inputs.source_sentence" if error.index == 0 else "inputs.sentences"
+            error.index = error.index - 1 if error.index else None
+        raise
 
 
 def decode(service: Service, body: DecodeRequest) -> Response:
@@ -145,13 +169,6 @@ async def dispatch(service: Service, request: Request, value: dict[str, Any]) ->
     return await openai.embed(service, request, await checked(request, EmbeddingRequest, value))
 
 
-def _truncation(body: EmbedRequest | SimilarityParameters) -> dict[str, Any]:
-    return {
-        "truncate_prompt_tokens": -1 if body.truncate else None,
-        "truncation_side": body.truncation_direction.lower(),
-    }
-
-
 def _headers(service: Service, answer: Answer, characters: int, seconds: float) -> dict[str, str]:
     """TEI's headers, as far as they can be known. Times are milliseconds."""
     return {
@@ -174,7 +191,7 @@ def _info(service: Service) -> dict[str, Any]:
         "max_batch_tokens": service.llm.engine.table.row,
         "max_batch_requests": None,
         "max_client_batch_size": settings.max_items,
-        "auto_truncate": False,
+        "auto_truncate": settings.truncate,
         "tokenization_workers": min(4, os.cpu_count() or 1),
         "version": __version__,
         "sha": None,

@@ -33,7 +33,7 @@ class Part(Request):
 class Input(Request):
     """One input of several parts."""
 
-    content: Annotated[list[Part], Fast]
+    content: Annotated[list[Part], Field(min_length=1, fail_fast=True)]
 
     @field_validator("content")
     @classmethod

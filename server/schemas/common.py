@@ -49,6 +49,10 @@ Prompts = Annotated[
 Messages = Annotated[list[Any], WithJsonSchema({"type": "array", "items": _MESSAGE})]
 
 
+# Said of a text that is too long.
+HOW_TO_TRUNCATE = "send truncate_prompt_tokens: -1, or start the server with --truncate"
+
+
 class Request(BaseModel):
     """A body. Unknown fields are ignored, as every other server does."""
 
@@ -158,9 +162,10 @@ class ErrorResponse(ErrorDetail):
 
 
 class CohereError(BaseModel):
-    """An error as Cohere's clients read it."""
+    """An error as Cohere's clients read it, and as vLLM's do."""
 
     message: str
+    error: ErrorDetail
 
 
 class TeiError(BaseModel):

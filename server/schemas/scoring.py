@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, Field, StrictBool, WithJsonSchema
 
 from jaxembed.server.schemas.common import Fast, Int64, ModelRequest, Usage
+from jaxembed.server.schemas.tei import Cut
 
 _TEXT = {"anyOf": [{"type": "string"}, {"type": "object"}]}
 # A text, {"content": [parts]}, Cohere's {"text": ...}, or a list of those; read by `scoring.texts_of_side`.
@@ -51,13 +52,13 @@ class RerankRequest(ModelRequest):
     query: Side = None
     documents: Side = None
     texts: Annotated[list[str], Fast] | None = None
-    top_n: Int64 | None = Field(None, description="how many to return, 0 or nothing for all")
+    top_n: Annotated[Int64, Field(ge=0)] | None = Field(None, description="how many to return, 0 or nothing for all")
     max_tokens_per_query: Limit | None = None
     max_tokens_per_doc: Limit | None = None
-    return_documents: StrictBool | None = None
+    return_documents: StrictBool | None = Field(None, description="false leaves the documents out of the answer")
     return_text: StrictBool = False
     raw_scores: StrictBool = False
-    truncate: StrictBool = False
+    truncate: Cut = None
     truncation_direction: Literal["left", "right", "Left", "Right"] = "right"
 
 
@@ -65,8 +66,14 @@ class RerankResult(BaseModel):
     """One document and how near it is to the query."""
 
     index: int
-    document: dict[str, Any]
+    document: dict[str, Any] | None = None
     relevance_score: float
+
+
+class InfinityResult(RerankResult):
+    """The same, with the document as a string."""
+
+    document: str | None = None  # type: ignore[assignment]
 
 
 class RerankResponse(BaseModel):
@@ -77,3 +84,9 @@ class RerankResponse(BaseModel):
     usage: Usage
     results: list[RerankResult]
     meta: dict[str, Any]
+
+
+class InfinityRerankResponse(RerankResponse):
+    """The same, with documents as strings."""
+
+    results: list[InfinityResult]  # type: ignore[assignment]

@@ -2,11 +2,16 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, StrictBool
+from pydantic import BaseModel, Field, StrictBool
 
 from jaxembed.server.schemas.common import Fast, Ids, Int64, Prompts, Request
 
+Cut = Annotated[
+    StrictBool | None, Field(description="whether texts that are too long are cut; as the server is set if left out")
+]
 Direction = Literal["left", "right", "Left", "Right"]
+# Said of a text that is too long.
+HOW_TO_TRUNCATE = "send truncate: true, or start the server with --truncate"
 
 
 class EmbedRequest(Request):
@@ -14,7 +19,7 @@ class EmbedRequest(Request):
 
     inputs: Prompts
     normalize: StrictBool | None = True
-    truncate: StrictBool | None = False
+    truncate: Cut = None
     truncation_direction: Direction = "right"
     prompt_name: str | None = None
     dimensions: Int64 | None = None
@@ -30,7 +35,7 @@ class SimilarityInputs(Request):
 class SimilarityParameters(Request):
     """How the sentences become tokens."""
 
-    truncate: StrictBool | None = False
+    truncate: Cut = None
     truncation_direction: Direction = "right"
     prompt_name: str | None = None
 

@@ -13,7 +13,8 @@ import pytest
 
 from jaxembed import SentenceTransformer
 from jaxembed.cli import main
-from jaxembed.cli.embed import _parse, write
+from jaxembed.cli.embed import write
+from jaxembed.cli.texts import Line, _parse
 
 TEXTS = ["The weather is lovely today.", "", "He drove to the stadium."]
 
@@ -193,8 +194,8 @@ def test_a_text_that_fails_late_leaves_the_old_output_alone(run, tmp_path):
 
 
 def test_blank_lines_are_texts_between_texts():
-    assert list(_parse(["\n", "a\n", "\n"], None)) == ["", "a", ""]
-    assert list(_parse(["\n", "\n"], None)) == ["", ""]
+    assert list(_parse(["\n", "a\n", "\n"], "-", None)) == [Line("", 1), Line("a", 2), Line("", 3)]
+    assert list(_parse(["\n", "\n"], "-", None)) == [Line("", 1), Line("", 2)]
 
 
 def test_a_file_of_another_name_is_left_alone(run, tmp_path):
@@ -213,7 +214,7 @@ def test_a_signal_leaves_nothing_half_written(tmp_path, number, name):
         yield np.zeros(4, np.float32)
 
     with pytest.raises(SystemExit) as end:
-        write(tmp_path / name, ["a", "b"], vectors())
+        write(tmp_path / name, [Line("a", 1), Line("b", 2)], vectors())
     assert end.value.code == 128 + number
     assert not list(tmp_path.iterdir())
     assert signal.getsignal(number) == signal.SIG_DFL
@@ -226,7 +227,7 @@ def test_a_signal_that_nohup_ignores_stays_ignored(tmp_path):
 
     before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
     try:
-        write(tmp_path / "out.npy", ["a"], vectors())
+        write(tmp_path / "out.npy", [Line("a", 1)], vectors())
         assert signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
     finally:
         signal.signal(signal.SIGHUP, before)

@@ -122,7 +122,7 @@ def test_keys_come_from_flags_files_and_vllm_s_variable(tmp_path):
 
 def test_empty_variables_and_links_of_kubernetes_are_unset():
     values = parsed(JAXEMBED_MODEL="", JAXEMBED_CHAT_TEMPLATE="", JAXEMBED_TOKEN_IDS="", JAXEMBED_PORT="tcp://10.0.0.7:80")
-    assert (values["model"], values["chat_template"], values["token_ids"], values["port"]) == (None, None, True, 8000)
+    assert (values["model"], values["chat_template"], values["token_ids"], values["port"]) == (None, None, None, 8000)
 
 
 @pytest.mark.parametrize(("text", "value"), [("False", False), ("true", True), ("None", None), ("MEAN", "MEAN"), ("16", 16)])
@@ -176,6 +176,19 @@ def test_a_port_in_use_is_told_before_the_model_is_loaded(capsys, monkeypatch):
     assert f"http://127.0.0.1:{port} is in use by another server; choose another --port." in capsys.readouterr().err
 
 
+def _expecting(url: str, body: bytes) -> list[bytes]:
+    """The status lines that a client gets which sends its body only after it is told to."""
+    host, port = url.removeprefix("http://").split(":")
+    head = "POST /v1/embeddings HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer k\r\nContent-Type: application/json\r\n"
+    head += f"Content-Length: {len(body)}\r\nExpect: 100-continue\r\nConnection: close\r\n\r\n"
+    with socket.create_connection((host, int(port)), timeout=30) as connection:
+        connection.sendall(head.encode())
+        first = connection.recv(1000)
+        connection.sendall(body)
+        rest = b"".join(iter(lambda: connection.recv(65536), b""))
+    return [part.split(b"\r\n", 1)[0] for part in (first, rest)]
+
+
 def test_a_server_starts_says_so_serves_drains_and_ends_cleanly(start, folder):
     """One process for the whole life: card, readiness, an open request at SIGTERM, and exit status 0."""
     server = start(folder, "--port", free_port(), "--api-key", "k", env={"JAXEMBED_SERVED_MODEL_NAME": "tiny,alias"})
@@ -186,6 +199,7 @@ def test_a_server_starts_says_so_serves_drains_and_ends_cleanly(start, folder):
     httpx.get(f"{url}/health", headers={"x-request-id": "look-for-me"})
     assert [card["id"] for card in httpx.get(f"{url}/v1/models", headers=headers).json()["data"]] == ["tiny", "alias"]
     assert httpx.get(f"{url}/v1/models").status_code == 401
+    assert _expecting(url, b'{"input": "w9"}') == [b"HTTP/1.1 100 Continue", b"HTTP/1.1 200 OK"]
     answers = []
 
     def ask() -> None:

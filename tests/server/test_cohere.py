@@ -22,8 +22,8 @@ def client(llm):
 
 
 @pytest.fixture(scope="module")
-def lenient(llm):
-    with served(llm, cohere_input_type="lenient") as client:
+def strict(llm):
+    with served(llm, cohere_input_type="strict") as client:
         yield client
 
 
@@ -116,7 +116,7 @@ def test_an_input_type_puts_the_models_prompt_before_each_text(arctic, llm):
     vectors = np.array([output.outputs.array for output in expected])
     np.testing.assert_allclose(np.array(answer["embeddings"]["float"], np.float32), vectors, atol=1e-6)
     refused = arctic.post("/v2/embed", json={"texts": TEXTS, "input_type": "passage"})
-    assert refused.json() == {"message": "Unsupported input_type 'passage'. Supported values: query"}
+    assert refused.json()["message"] == "Unsupported input_type 'passage'. Supported values: query"
 
 
 def test_task_instructions_come_before_prompts(checkpoint):
@@ -129,20 +129,25 @@ def test_task_instructions_come_before_prompts(checkpoint):
         assert one["embeddings"] == other["embeddings"]
 
 
-def test_a_model_without_prompts_takes_no_input_type_unless_it_is_lenient(client, lenient):
-    refused = client.post("/v2/embed", json={"texts": TEXTS, "input_type": "search_query"})
+@pytest.mark.parametrize("input_type", ["search_query", "search_document", "classification", "clustering"])
+@pytest.mark.parametrize("path", ["/v2/embed", "/v1/embed"])
+def test_a_model_without_prompts_takes_cohere_s_own_input_types_unless_it_is_strict(client, strict, path, input_type):
+    refused = strict.post(path, json={"texts": TEXTS, "input_type": input_type})
     assert refused.status_code == 400
-    message = "Unsupported input_type 'search_query'. This model does not define any input_type task instructions."
+    message = f"Unsupported input_type '{input_type}'. This model does not define any input_type task instructions."
     assert refused.json()["message"].startswith(message)
-    assert "--cohere-input-type lenient" in refused.json()["message"]
-    taken = ask(lenient, texts=TEXTS, input_type="search_query")
-    assert "no prompt for input_type 'search_query'" in taken["meta"]["warnings"][0]
-    assert taken["embeddings"] == ask(client, texts=TEXTS)["embeddings"]
-    assert lenient.post("/v2/embed", json={"texts": TEXTS, "input_type": "nonsense"}).status_code == 400
+    assert "without --cohere-input-type strict" in refused.json()["message"]
+    taken = ask(client, path, texts=TEXTS, input_type=input_type)
+    assert f"no prompt for input_type '{input_type}'" in taken["meta"]["warnings"][0]
+    assert taken["embeddings"] == ask(strict, path, texts=TEXTS)["embeddings"]
+    for one in (client, strict):
+        answer = one.post(path, json={"texts": TEXTS, "input_type": "nonsense"})
+        assert answer.status_code == 400
+        assert "nonsense" in answer.json()["error"]["message"]
 
 
 def test_lenient_finds_the_models_own_name_for_a_cohere_type(checkpoint):
-    with served(LLM(str(checkpoint("pipeline-pooling-prompt"))), cohere_input_type="lenient") as client:
+    with served(LLM(str(checkpoint("pipeline-pooling-prompt")))) as client:
         one = ask(client, texts=["w11"], input_type="search_query")
         assert one["embeddings"] == ask(client, texts=["w11"], input_type="query")["embeddings"]
         assert one["embeddings"] != ask(client, texts=["w11"])["embeddings"]
@@ -194,15 +199,16 @@ def test_inputs_of_text_parts_go_through_the_chat_template_if_there_is_one(clien
         ({"texts": ["a"] * 2049}, "texts list length 2049 exceeds"),
     ],
 )
-def test_errors_have_cohere_s_shape(client, body, message):
+def test_errors_are_read_by_cohere_s_clients_and_by_vllm_s(client, body, message):
     answer = client.post("/v2/embed", json=body)
     assert answer.status_code == 400
-    assert list(answer.json()) == ["message"]
-    assert message in answer.json()["message"]
+    assert list(answer.json()) == ["message", "error"]
+    assert set(answer.json()["error"]) == {"message", "type", "param", "code"}
+    assert message in answer.json()["message"] == answer.json()["error"]["message"]
 
 
 def test_an_odd_width_has_no_bits(checkpoint):
     with served(LLM(str(checkpoint("pipeline-pooling-mean")), hf_overrides={"is_matryoshka": True})) as client:
         answer = client.post("/v2/embed", json={"texts": ["w9"], "output_dimension": 12, "embedding_types": ["binary"]})
         message = "Embedding dimension must be a multiple of 8 for binary embedding types, but got 12."
-        assert (answer.status_code, answer.json()) == (400, {"message": message})
+        assert (answer.status_code, answer.json()["message"]) == (400, message)

@@ -25,12 +25,17 @@ ROUTES = {
     "/decode": ["ids"],
     "/": ["inputs"],
     "/invocations": [],
+    "/api/embed": ["input"],
+    "/api/embeddings": ["prompt"],
+    "/infinity/embeddings": ["input"],
+    "/infinity/rerank": ["query", "documents"],
 }
 FIELDS = """model input inputs texts images messages query queries documents items data_1 data_2 text_1 text_2 prompt tokens
 ids input_type embedding_types truncate max_tokens output_dimension dimensions encoding_format embed_dtype endianness top_n task
 data truncate_prompt_tokens truncation_side truncation_direction padding add_special_tokens priority cache_salt user request_id
 normalize use_activation prompt_name chat_template chat_template_kwargs add_generation_prompt continue_final_message parameters
-max_tokens_per_doc max_tokens_per_query return_documents return_text return_token_strs mm_processor_kwargs""".split()
+max_tokens_per_doc max_tokens_per_query return_documents return_text return_token_strs mm_processor_kwargs
+options keep_alive""".split()
 KINDS = [None, "", "text/plain", "text/json", "application/x-www-form-urlencoded", "multipart/form-data; boundary=x", "\xff"]
 
 

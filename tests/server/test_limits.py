@@ -149,17 +149,32 @@ def test_a_client_that_hangs_up_while_it_sends_is_no_fault_of_ours(llm, caplog):
     assert "Traceback" not in caplog.text
 
 
+@pytest.mark.parametrize("prefix", ["/api", "/models", "/embed", "/v1"])
+@pytest.mark.parametrize("kind", ["takes it off", "passes it on"])
+def test_a_prefix_is_found_behind_both_kinds_of_proxy(llm, prefix, kind):
+    """uvicorn puts the prefix before whatever a proxy sends; here as there, in the path of the request."""
+    sent = "" if kind == "takes it off" else prefix
+    with TestClient(create_app(Service(llm, Settings(), runner=FakeRunner())), root_path=prefix) as client:
+        for path in ("/v1/models", "/health", "/models", "/info", "/v1/models/all-MiniLM-L6-v2"):
+            assert client.get(f"{prefix}{sent}{path}").status_code == 200, path
+        for path, body in (("/v1/embeddings", {"input": "a"}), ("/embed", {"inputs": "a"}), ("/api/embed", {"input": "a"})):
+            if sent + path in client.app.state.faces and sent:
+                continue  # with the prefix it is another route: one of both has to be it
+            assert client.post(f"{prefix}{sent}{path}", json=body).status_code == 200, path
+        assert client.get(f"{prefix}{sent}/nope").status_code == 404
+
+
 @pytest.mark.parametrize("prefix", ["", "/api"])
 def test_errors_keep_their_shape_under_a_root_path(llm, prefix):
     """uvicorn puts the prefix before the path that a proxy took it from."""
     app = create_app(Service(llm, Settings(api_keys=("k",)), runner=FakeRunner()))
     with TestClient(app, root_path="/api") as client:
         client.headers["authorization"] = "Bearer k"
-        assert set(client.post(f"{prefix}/v2/embed", json={"texts": []}).json()) == {"message"}
+        assert set(client.post(f"{prefix}/v2/embed", json={"texts": []}).json()) == {"message", "error"}
         answer = client.post(f"{prefix}/embed", json={"inputs": []})
         assert (answer.status_code, set(answer.json())) == (422, {"error", "error_type"})
         del client.headers["authorization"]
-        assert set(client.post(f"{prefix}/v2/embed", json={}).json()) == {"message"}
+        assert set(client.post(f"{prefix}/v2/embed", json={}).json()) == {"message", "error"}
 
 
 def test_a_prompt_in_a_prompt_is_refused_however_deep(client):

@@ -288,7 +288,7 @@ def test_pooling_gives_what_encode_gives(client, llm, kind):
     ("body", "message", "field"),
     [
         ({"input": "a", "task": "classify"}, "Unsupported task: 'classify'", "task"),
-        ({"input": "a", "task": "plugin"}, "No IOProcessor plugin installed.", "task"),
+        ({"input": "a", "task": "plugin"}, "Unsupported task: 'plugin'", "task"),
         ({"input": "a", "dimensions": 32}, "dimensions is currently not supported", "dimensions"),
         ({"data": {}, "task": "plugin"}, "No IOProcessor plugin installed.", "data"),
     ],
@@ -299,13 +299,32 @@ def test_pooling_refuses_what_it_has_not(client, body, message, field):
     assert (answer.status_code, message in found["message"], found["param"]) == (400, True, field)
 
 
-def test_token_ids_of_strangers_are_warned_of_once_and_can_be_refused(llm, caplog):
+@pytest.mark.parametrize("agent", ["OpenAI/Python 3.54.0", "AsyncOpenAI/Python 2.1.0", "langchain/1.0", "my-LangChain"])
+@pytest.mark.parametrize(("path", "field"), [("/v1/embeddings", "input"), ("/pooling", "input"), ("/embed", "inputs")])
+def test_token_ids_of_another_tokenizer_are_refused_unless_they_are_meant(llm, agent, path, field):
+    headers = {"user-agent": agent}
     with served(llm) as client:
-        for _ in range(2):
-            client.post("/v1/embeddings", json={"input": [[101, 102]]}, headers={"user-agent": "OpenAI/Python 3.54.0"})
-        warnings = [record for record in caplog.records if "check_embedding_ctx_length=False" in record.getMessage()]
-        assert len(warnings) == 1
+        for ids in ([[101, 102]], [101, 102], ["a text", [101, 102]]):
+            answer = client.post(path, json={field: ids}, headers=headers)
+            assert answer.status_code in (400, 422)
+            assert "check_embedding_ctx_length=False" in answer.text
+            assert "--token-ids" in answer.text
+        assert client.post(path, json={field: ["a text"]}, headers=headers).status_code == 200
+        assert client.post(path, json={field: [[101, 102]]}, headers={"user-agent": "curl/8.0"}).status_code == 200
+    with served(llm, token_ids=True) as client:
+        assert client.post(path, json={field: [[101, 102]]}, headers=headers).status_code == 200
     with served(llm, token_ids=False) as client:
-        answer = client.post("/v1/embeddings", json={"input": [[101, 102]]})
-        assert (answer.status_code, "takes texts only" in answer.text) == (400, True)
-        assert client.post("/v1/embeddings", json={"input": "a"}).status_code == 200
+        answer = client.post(path, json={field: [[101, 102]]})
+        assert (answer.status_code in (400, 422), "takes texts only" in answer.text) == (True, True)
+        assert client.post(path, json={field: "a"}).status_code == 200
+
+
+def test_a_model_that_is_not_there_is_answered_with_those_that_are(llm):
+    with served(llm, served_model_names=("one", "org/two")) as client:
+        for path, body in (("/v1/embeddings", {"input": "a"}), ("/v2/embed", {"texts": ["a"]})):
+            answer = client.post(path, json={**body, "model": "text-embedding-3-small"})
+            message = answer.json()["error"]["message"]
+            assert answer.status_code == 404
+            assert message == answer.json()["message"]
+            for known in ("`text-embedding-3-small` does not exist", "`one`", "`org/two`", "--served-model-name"):
+                assert known in message

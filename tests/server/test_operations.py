@@ -277,5 +277,26 @@ def test_a_path_has_one_face_also_where_it_is_a_template_or_under_a_prefix():
 def test_unknown_paths_and_methods_are_answered_in_the_same_shape(client: TestClient):
     assert client.get("/nope").json()["error"]["code"] == 404
     assert client.get("/v1/embeddings").json()["error"]["code"] == 405
-    assert set(client.get("/v2/embed").json()) == {"message"}
+    assert set(client.get("/v2/embed").json()) == {"message", "error"}
     assert set(client.post("/embed_sparse", json={}).json()) == {"error", "error_type"}
+
+
+@pytest.mark.parametrize("name", ["all-MiniLM-L6-v2", "org/two", "two"])
+def test_one_model_is_found_by_its_name(llm, name):
+    with served(llm, served_model_names=("all-MiniLM-L6-v2", "org/two")) as client:
+        for path in (f"/v1/models/{name}", f"/models/{name}"):
+            card = client.get(path).json()
+            assert (card["id"], card["object"]) == (name, "model")
+        missing = client.get("/v1/models/nobody/else")
+        assert (missing.status_code, missing.json()["error"]["param"]) == (404, "model")
+        assert "`org/two`" in missing.json()["error"]["message"]
+
+
+def test_what_can_be_had_has_a_head(client):
+    routes = [route for route in client.app.routes if "GET" in (route.methods or ()) and "{" not in route.path]
+    assert len(routes) > 15
+    for path in [*(route.path for route in routes), "/v1/models/all-MiniLM-L6-v2"]:
+        got, head = client.get(path, follow_redirects=False), client.head(path, follow_redirects=False)
+        assert (path, head.status_code) == (path, got.status_code)
+        assert head.headers.get("content-type") == got.headers.get("content-type")
+    assert client.head("/v1/embeddings").status_code == 405

@@ -33,7 +33,7 @@ def test_the_page_is_open_and_its_routes_are_not(llm):
 
 
 def test_nothing_comes_from_elsewhere():
-    assert [path.name for path in FILES] == ["app.js", "index.html", "style.css"]
+    assert [path.name for path in FILES] == ["app.js", "docs.html", "docs.js", "index.html", "style.css"]
     for path in FILES:
         assert not re.search(r"https?://|//[a-z]+\.|@import|\beval\b|innerHTML", path.read_text()), path.name
 
@@ -50,3 +50,25 @@ def test_the_page_uses_only_routes_and_fields_that_there_are(llm):
 
 def test_the_wheel_takes_the_page_along():
     assert '"jaxembed.server": ["playground/*"]' in (Path(__file__).parents[2] / "setup.py").read_text()
+
+
+def test_the_page_of_routes_needs_nothing_from_elsewhere(llm):
+    with served(llm) as client:
+        for path in ("/docs", "/redoc"):
+            page = client.get(path)
+            assert page.headers["content-type"] == "text/html; charset=utf-8"
+            assert "script-src 'self'" in page.headers["content-security-policy"]
+            assert not re.search(r'(?:src|href)="(?:https?:)?//', page.text)
+            for name in re.findall(r'(?:src|href)="([^":]+)"', page.text):
+                assert client.get(f"/{name}").status_code == 200, name
+
+
+def test_the_requests_that_the_page_shows_are_answered(llm):
+    """The script puts one together of the fields that it knows; here as there."""
+    script = (pages.FOLDER / "docs.js").read_text()
+    with served(llm) as client:
+        schema = client.get("/openapi.json").json()
+        named = set(re.findall(r"\b(\w+): (?=[\[\"])", script.split("const EXAMPLES")[1].split("};")[0]))
+        fields = {name for body in schema["components"]["schemas"].values() for name in body.get("properties", {})}
+        assert named
+        assert named <= fields

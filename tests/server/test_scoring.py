@@ -196,3 +196,19 @@ def test_invocations_takes_the_body_of_any_route(client, body, key):
 def test_an_error_names_its_field_as_the_body_does(client, body, field):
     answer = client.post("/invocations", json=body)
     assert (answer.status_code, answer.json()["param"]) == (400, field)
+
+
+@pytest.mark.parametrize("path", ["/rerank", "/v1/rerank", "/v2/rerank"])
+def test_documents_are_left_out_where_they_are_not_wanted(client, path):
+    body = {"query": "a", "documents": ["b", "c"]}
+    for asked, there in (({}, True), ({"return_documents": True}, True), ({"return_documents": False}, False)):
+        results = post(client, path, **body, **asked)["results"]
+        assert [("document" in result) for result in results] == [there, there]
+
+
+@pytest.mark.parametrize("top_n", [-1, -(2**40), "2", 1.5])
+def test_a_top_n_that_is_no_count_is_refused(client, top_n):
+    answer = client.post("/rerank", json={"query": "a", "documents": ["b", "c"], "top_n": top_n})
+    assert (answer.status_code, answer.json()["error"]["param"]) == (400, "body.top_n")
+    for none in (0, None):
+        assert len(post(client, "/rerank", query="a", documents=["b", "c"], top_n=none)["results"]) == 2
