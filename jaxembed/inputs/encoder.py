@@ -69,7 +69,7 @@ class Encoder:
         each = repeat(options) if isinstance(options, Options) else iter(options)
         for chunk, encoded in self.ids(prompts, tokenization, prefix=prefix, bounded=bounded):
             self.check(encoded)
-            skips = [0] * len(chunk) if self.include_prompt else self._skips(chunk, prefix, tokenization)
+            skips = self.skips(chunk, prefix, tokenization)
             for ids, skip in zip(encoded, skips, strict=True):
                 own = next(each)
                 yield Text(ids, replace(own, skip=min(skip, len(ids))) if skip else own)
@@ -118,12 +118,14 @@ class Encoder:
             )
         return prefix + (prompt[:most] if tokenization.side == "right" else prompt[-most:])
 
-    def _skips(self, prompts: Sequence[Prompt], prefix: str, tokenization: Tokenization) -> list[int]:
-        """How many leading tokens of each prompt pooling leaves out.
+    def skips(self, prompts: Sequence[Prompt], prefix: str, tokenization: Tokenization) -> list[int]:
+        """Returns how many leading tokens of each prompt, which has the prefix already, pooling leaves out.
 
-        That is the prefix, and what a text holds up to the mark that ends an instruction; nobody knows the instruction of
-        token ids. Both are measured as they were cut.
+        None where it takes in all; else the prefix, and what a text holds up to the mark that ends an instruction; nobody knows
+        the instruction of token ids. Both are measured as they were cut.
         """
+        if self.include_prompt:
+            return [0] * len(prompts)
         mark = self.instruction_end
         before = tokenization.length(self.tokenizer, prefix)
 
