@@ -29,8 +29,8 @@ def lazy(package: str, homes: Mapping[str, str]) -> Callable[[str], Any]:
 class _SecondName(MetaPathFinder, Loader):
     """Finds `other.x` as `package.x` while `sys.modules[other]` is the package, so that no module is there twice."""
 
-    def __init__(self, package: str, other: str) -> None:
-        self._package, self._other = package, other
+    def __init__(self, package: str, other: str, moved: Mapping[str, str]) -> None:
+        self._package, self._other, self._moved = package, other, moved
 
     def find_spec(
         self, fullname: str, path: Sequence[str] | None = None, target: ModuleType | None = None
@@ -39,12 +39,16 @@ class _SecondName(MetaPathFinder, Loader):
         here = sys.modules.get(root)
         if not rest or root != self._other or here is None or here.__name__ != self._package:
             return None
-        if importlib.util.find_spec(f"{self._package}.{rest}") is None:
+        if importlib.util.find_spec(self._own(rest)) is None:
             return None
         return ModuleSpec(fullname, self)
 
+    def _own(self, rest: str) -> str:
+        """The name of a module here."""
+        return f"{self._package}.{self._moved.get(rest, rest)}"
+
     def create_module(self, spec: ModuleSpec) -> ModuleType:
-        module = import_module(f"{self._package}.{spec.name.partition('.')[2]}")
+        module = import_module(self._own(spec.name.partition(".")[2]))
         spec.loader_state = module.__spec__
         return module
 
@@ -55,9 +59,12 @@ class _SecondName(MetaPathFinder, Loader):
         module.__spec__ = spec.loader_state
 
 
-def second_name(package: str, other: str) -> None:
-    """Lets `sys.modules[other] = package` stand for all of the package: its modules are found under both names, each once."""
-    sys.meta_path.insert(0, _SecondName(package, other))
+def second_name(package: str, other: str, moved: Mapping[str, str] | None = None) -> None:
+    """Lets `sys.modules[other] = package` stand for all of the package: its modules are found under both names, each once.
+
+    moved: where modules of the other stand here, both without the name of the package; the rest has the same names.
+    """
+    sys.meta_path.insert(0, _SecondName(package, other, moved or {}))
 
 
 def submodule(package: str, name: str) -> ModuleType:

@@ -51,7 +51,10 @@ _training = absent(
     TRAINING,
     __name__,
 )
-second_name(__name__, "sentence_transformers")
+# Where version 6 of sentence-transformers has what is called as in version 5 here.
+_INNER = "datasets evaluation losses model_card readers trainer training_args".split()
+_MOVED = {"sentence_transformer.model": "sentence_transformer", "sentence_transformer.modules": "models"}
+second_name(__name__, "sentence_transformers", _MOVED | {f"sentence_transformer.{name}": name for name in _INNER})
 
 
 def __getattr__(name: str) -> object:

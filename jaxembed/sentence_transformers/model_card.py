@@ -4,6 +4,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from jaxembed.sentence_transformers.absent import TRAINING, absent
+
+__getattr__ = absent("ModelCardCallback SentenceTransformerModelCardCallback", TRAINING, __name__)
+
 _TASKS = "semantic textual similarity, semantic search, paraphrase mining, classification, clustering, and more"
 
 

@@ -26,6 +26,9 @@ from jaxembed.sentence_transformers.repooling import repooled
 from jaxembed.sentence_transformers.tensors import array, tensor
 from jaxembed.sentence_transformers.torch_words import TorchWords
 
+# sentence-transformers has a package of this name; what it keeps in it is found through `_MOVED` of this package.
+__path__: list[str] = []
+
 
 class SentenceTransformer(Encoding, TorchWords, Around):
     """An embedding model with the methods of `sentence_transformers.SentenceTransformer`.

@@ -179,7 +179,7 @@ def test_modules_are_read_and_set_as_people_do(small):
     assert small[1].get_sentence_embedding_dimension() == small[1].word_embedding_dimension == width
     assert (small[1].pooling_mode_mean_tokens, small[1].pooling_mode_cls_token) == (False, True)
     assert small[1].get_pooling_mode_str() == "cls"
-    assert small[-1].out_features == small.get_embedding_dimension()
+    assert small[2].out_features == small.get_embedding_dimension()
     assert [name for name, _ in small.named_children()] == [str(place) for place in range(len(small))]
     assert len(list(small.modules())) == len(small) + 1
     assert small[:2][1].include_prompt

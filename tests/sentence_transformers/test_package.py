@@ -37,6 +37,11 @@ from sentence_transformers.evaluation import EmbeddingSimilarityEvaluator
 from sentence_transformers.losses import CosineSimilarityLoss
 from sentence_transformers.readers import InputExample as example
 from sentence_transformers.cross_encoder import CrossEncoder
+from sentence_transformers.sentence_transformer import SentenceTransformer as inner
+from sentence_transformers.sentence_transformer.model import SentenceTransformer as deep
+from sentence_transformers.sentence_transformer.modules import Pooling as module
+from sentence_transformers.sentence_transformer.losses import CosineSimilarityLoss as loss
+assert (inner, deep, module, loss) == (SentenceTransformer, SentenceTransformer, Pooling, CosineSimilarityLoss)
 import sentence_transformers.util as other
 import jaxembed, jaxembed.sentence_transformers.util as ours
 assert SentenceTransformer is jaxembed.SentenceTransformer
