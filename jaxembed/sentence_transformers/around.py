@@ -9,9 +9,9 @@ from typing import Any, Self
 from jaxembed.convert.checkpoint.loading import ConfigDict
 from jaxembed.convert.checkpoint.sentence_bert import CONFIG_CHANGES, read_transformer_file
 from jaxembed.convert.formats.json_files import read_json, read_modules
+from jaxembed.engine.devices import check_device
 from jaxembed.engine.engine import Engine
 from jaxembed.errors import InputError
-from jaxembed.sentence_transformers.device import check_device
 from jaxembed.sentence_transformers.model_card import SentenceTransformerModelCardData
 from jaxembed.sentence_transformers.mteb import wrapper
 from jaxembed.sentence_transformers.saving import SETTINGS, changed_pooling, modules_files, save

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from jaxembed.engine.devices import check_device
 from jaxembed.engine.engine import Engine
 from jaxembed.errors import InputError, InputTypeError, fields_as
 from jaxembed.heads.task import Task, together
@@ -16,11 +17,10 @@ from jaxembed.inputs.tokenizer import Side
 from jaxembed.packing.text import Text
 from jaxembed.sentence_transformers import similarity
 from jaxembed.sentence_transformers.arguments import One, is_one, listed
-from jaxembed.sentence_transformers.device import check_device
 from jaxembed.sentence_transformers.mteb import wrapper
 from jaxembed.sentence_transformers.quantization import PRECISIONS, quantize_embeddings
-from jaxembed.sentence_transformers.tensors import array, tensor
 from jaxembed.sentence_transformers.texts import NOTHING, Texts, nothing
+from jaxembed.tensors import array, tensor
 
 # The logger whose level decides of the bar is that of the class, as in sentence-transformers.
 logger = logging.getLogger("jaxembed.sentence_transformers.sentence_transformer")

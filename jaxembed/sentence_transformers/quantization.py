@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from jaxembed.errors import InputError
-from jaxembed.sentence_transformers.tensors import array
+from jaxembed.tensors import array
 
 PRECISIONS = ("float32", "int8", "uint8", "binary", "ubinary")
 

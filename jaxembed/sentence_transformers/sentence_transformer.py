@@ -12,19 +12,19 @@ from typing import Any
 
 import numpy as np
 
+from jaxembed.engine.devices import find_device
 from jaxembed.errors import InputError, fields_as
 from jaxembed.inputs.tokenizer import Side
 from jaxembed.loading import load_engine
 from jaxembed.sentence_transformers import similarity
 from jaxembed.sentence_transformers.arguments import MODEL_NEUTRAL, PROCESSOR_NEUTRAL, dtype_of, known, takes_positions
 from jaxembed.sentence_transformers.around import Around
-from jaxembed.sentence_transformers.device import find_device
 from jaxembed.sentence_transformers.encoding import Encoding
 from jaxembed.sentence_transformers.model_card import SentenceTransformerModelCardData
 from jaxembed.sentence_transformers.modules import Module, modules_of
 from jaxembed.sentence_transformers.repooling import repooled
-from jaxembed.sentence_transformers.tensors import array, tensor
 from jaxembed.sentence_transformers.torch_words import TorchWords
+from jaxembed.tensors import array, tensor
 
 # sentence-transformers has a package of this name; what it keeps in it is found through `_MOVED` of this package.
 __path__: list[str] = []

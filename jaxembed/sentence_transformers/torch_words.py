@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
+from jaxembed.engine.devices import Device, check_device, device_of
 from jaxembed.errors import InputError
 from jaxembed.sentence_transformers.absent import TRAINING
-from jaxembed.sentence_transformers.device import Device, check_device, device_of
-from jaxembed.sentence_transformers.tensors import has_torch, tensor
+from jaxembed.tensors import has_torch, tensor
 
 if TYPE_CHECKING:
     from jaxembed.engine.engine import Engine

@@ -8,7 +8,7 @@ from refusals import refused
 
 from jaxembed import LLM, PoolingParams, SentenceTransformer, quantize_embeddings
 from jaxembed.errors import InputError, InputTypeError
-from jaxembed.sentence_transformers.tensors import tensor as as_tensor
+from jaxembed.tensors import tensor as as_tensor
 
 TEXTS = ["The weather is lovely today.", "It's so sunny outside!", "He drove to the stadium."]
 

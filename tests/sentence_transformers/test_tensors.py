@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from refusals import refused
 
-from jaxembed.sentence_transformers import tensors
-from jaxembed.sentence_transformers.tensors import Tensor, array, tensor
+from jaxembed import tensors
+from jaxembed.tensors import Tensor, array, tensor
 
 VALUES = np.array([[3.0, 1.0, 2.0], [4.0, 6.0, 5.0]], np.float32)
 

@@ -8,8 +8,8 @@ from refusals import refused
 
 import jaxembed.sentence_transformers as st
 from jaxembed.sentence_transformers import SimilarityFunction, quantize_embeddings, util
-from jaxembed.sentence_transformers.tensors import tensor
 from jaxembed.sentence_transformers.util.quantization import semantic_search_faiss, semantic_search_usearch
+from jaxembed.tensors import tensor
 
 RNG = np.random.default_rng(7)
 A, B = RNG.normal(size=(40, 8)).astype(np.float32), RNG.normal(size=(5, 8)).astype(np.float32)

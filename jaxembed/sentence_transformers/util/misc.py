@@ -60,7 +60,7 @@ def get_device_name() -> str:
     """Returns the kind of device that models run on: cpu, cuda or tpu."""
     import jax
 
-    from jaxembed.sentence_transformers.device import device_of
+    from jaxembed.engine.devices import device_of
 
     return device_of(jax.default_backend()).type
 

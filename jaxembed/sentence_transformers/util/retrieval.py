@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 
 from jaxembed.sentence_transformers import similarity
-from jaxembed.sentence_transformers.tensors import array, tensor
 from jaxembed.sentence_transformers.util.similarity import cos_sim
+from jaxembed.tensors import array, tensor
 
 Score = Callable[[Any, Any], Any]
 

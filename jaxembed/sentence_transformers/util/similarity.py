@@ -8,7 +8,7 @@ import numpy as np
 
 from jaxembed.errors import InputError
 from jaxembed.sentence_transformers import similarity
-from jaxembed.sentence_transformers.tensors import array, tensor
+from jaxembed.tensors import array, tensor
 
 
 def cos_sim(a: Any, b: Any) -> Any:

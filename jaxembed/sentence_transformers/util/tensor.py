@@ -3,7 +3,7 @@
 from typing import Any
 
 from jaxembed.sentence_transformers import similarity
-from jaxembed.sentence_transformers.tensors import array, tensor
+from jaxembed.tensors import array, tensor
 
 
 def normalize_embeddings(embeddings: Any) -> Any:
