@@ -231,6 +231,15 @@ def tensor(values: Any) -> Any:
     return torch.from_numpy(array if array.flags.writeable else array.copy())
 
 
+def torch_type(dtype: Any) -> Any:
+    """Returns torch's type of the same name if torch is installed, else numpy's."""
+    if not has_torch():
+        return np.dtype(dtype)
+    import torch  # noqa: TID251
+
+    return getattr(torch, np.dtype(dtype).name)
+
+
 def array(values: Any) -> np.ndarray:
     """Returns vectors of any kind as numpy has them: arrays, lists, jax arrays, torch tensors on any device, lists of those."""
     if isinstance(values, list | tuple) and values and hasattr(values[0], "detach"):

@@ -9,7 +9,7 @@ import numpy as np
 from jaxembed.engine.devices import Device, check_device, device_of
 from jaxembed.errors import InputError
 from jaxembed.sentence_transformers.absent import TRAINING
-from jaxembed.tensors import has_torch, tensor
+from jaxembed.tensors import tensor, torch_type
 
 if TYPE_CHECKING:
     from jaxembed.engine.engine import Engine
@@ -51,15 +51,6 @@ class Parameter:
     def data(self) -> Any:
         """A copy in the processor's memory."""
         return self.detach()
-
-
-def torch_type(dtype: Any) -> Any:
-    """Returns torch's type of the same name if torch is installed, else numpy's."""
-    if not has_torch():
-        return np.dtype(dtype)
-    import torch  # noqa: TID251
-
-    return getattr(torch, np.dtype(dtype).name)
 
 
 class TorchWords:
