@@ -10,7 +10,7 @@ import numpy as np
 from jaxembed.errors import InputError
 from jaxembed.inputs.prompts import Prompt, Tokenization
 from jaxembed.inputs.tokenizer import Side, Tokenizer
-from jaxembed.packing.text import Options, Text
+from jaxembed.packing.text import Options, Text, nothing
 
 # Tokenized at once: enough for the Rust threads, little enough that encodings, some hundred bytes a token, never pile up.
 _CHUNK_TEXTS, _CHUNK_CHARACTERS = 1024, 1 << 20
@@ -53,6 +53,7 @@ class Encoder:
         tokenization: Tokenization,
         prefix: str = "",
         bounded: bool = False,
+        empty: bool = False,
     ) -> Iterator[Text]:
         """Yields the prompts as texts that the model can take, tokenized some thousand at a time.
 
@@ -62,16 +63,20 @@ class Encoder:
             tokenization: how texts become ids.
             prefix: put before every prompt that is a text; a model whose pooling leaves prompts out does so.
             bounded: see `ids`.
+            empty: whether a text without any token is one; its vector is what the heads make of zeros.
 
         Raises:
             InputError: a prompt is empty, too long, or has an id that the model does not know.
         """
         each = repeat(options) if isinstance(options, Options) else iter(options)
         for chunk, encoded in self.ids(prompts, tokenization, prefix=prefix, bounded=bounded):
-            self.check(encoded)
+            self.check(encoded, empty=empty)
             skips = self.skips(chunk, prefix, tokenization)
             for ids, skip in zip(encoded, skips, strict=True):
                 own = next(each)
+                if not len(ids):
+                    yield nothing(own)
+                    continue
                 yield Text(ids, replace(own, skip=min(skip, len(ids))) if skip else own)
 
     def ids(
@@ -86,10 +91,10 @@ class Encoder:
             whole = [self._whole(one, prefix, tokenization, bounded) for one in chunk] if prefix or bounded else chunk
             yield whole, tokenization.encode(self.tokenizer, whole)
 
-    def check(self, texts: Sequence[np.ndarray]) -> None:
-        """Raises `InputError` for the first ids that the model cannot take."""
+    def check(self, texts: Sequence[np.ndarray], *, empty: bool = False) -> None:
+        """Raises `InputError` for the first ids that the model cannot take. empty: whether it takes no ids at all."""
         lengths = np.fromiter(map(len, texts), np.int64, len(texts))
-        if (lengths == 0).any():
+        if not empty and (lengths == 0).any():
             raise InputError("The prompt cannot be empty: it has no tokens.", field="prompts")
         if (lengths > self.max_length).any():
             raise InputError(

@@ -14,12 +14,12 @@ from jaxembed.heads.task import Task, together
 from jaxembed.heads.tokens import HIDDEN
 from jaxembed.heads.vectors import EMBED
 from jaxembed.inputs.tokenizer import Side
-from jaxembed.packing.text import Text
+from jaxembed.packing.text import NOTHING, Text, nothing
 from jaxembed.sentence_transformers import similarity
 from jaxembed.sentence_transformers.arguments import One, is_one, listed
 from jaxembed.sentence_transformers.mteb import wrapper
 from jaxembed.sentence_transformers.quantization import PRECISIONS, quantize_embeddings
-from jaxembed.sentence_transformers.texts import NOTHING, Texts, nothing
+from jaxembed.sentence_transformers.texts import Texts
 from jaxembed.tensors import array, tensor
 
 # The logger whose level decides of the bar is that of the class, as in sentence-transformers.

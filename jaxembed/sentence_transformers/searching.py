@@ -147,7 +147,7 @@ def _bits(vectors: np.ndarray, precision: str) -> np.ndarray:
 def _rescored(
     queries: np.ndarray, vectors: np.ndarray, ids: np.ndarray, precision: str, ranges: Any, calibration: Any, top_k: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Returns the best candidates by the dot product of float queries [n, d] and the quantized vectors [n, k, ...] found."""
+    """Returns the best candidates by the dot product of float queries [q, d] and the quantized vectors [q, k, ...] found."""
     if precision == "ubinary":
         values = np.unpackbits(vectors.astype(np.uint8), axis=-1)[..., : queries.shape[-1]].astype(np.float64)
     else:
@@ -156,7 +156,7 @@ def _rescored(
         low, high = ranges if ranges is not None else (known.min(0), known.max(0))
         steps = np.where(high == low, 1, (high - low) / 255)
         values = low + (vectors.astype(np.float64) + (128 if precision == "int8" else 0)) * steps
-    scores = np.einsum("nd,nkd->nk", queries, values)
+    scores = np.einsum("qd,qkd->qk", queries, values)
     scores[ids < 0] = -np.inf
     order = np.argsort(-scores, axis=1, kind="stable")[:, :top_k]
     return np.take_along_axis(scores, order, 1), np.take_along_axis(ids, order, 1)

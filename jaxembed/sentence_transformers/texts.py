@@ -5,16 +5,11 @@ from dataclasses import replace
 from itertools import groupby
 from typing import Any
 
-import numpy as np
-
 from jaxembed.errors import InputError
 from jaxembed.inputs.encoder import Encoder
 from jaxembed.inputs.tokenizer import Side
 from jaxembed.packing.text import Options, Text
 from jaxembed.sentence_transformers.arguments import One
-
-# The ids of a text that has none: something must lie in its row, and pooling leaves it out.
-NOTHING = np.zeros(1, np.int32)
 
 
 class Texts:
@@ -39,11 +34,9 @@ class Texts:
         cut = self._encoder.cut(self._side)
         done = 0
         try:
-            for chunk, encoded in self._encoder.ids(texts, cut, prefix=prefix):
-                skips = self._encoder.skips(chunk, prefix, cut)
-                for ids, skip in zip(encoded, skips, strict=True):
-                    yield self._text(ids, None, min(skip, len(ids)))
-                done += len(chunk)
+            for text in self._encoder.texts(texts, self._options, tokenization=cut, prefix=prefix, empty=True):
+                yield text
+                done += 1
         except InputError as error:
             raise _named(error, texts, done, start, count) from None
 
@@ -52,18 +45,8 @@ class Texts:
         whole = [(prefix + first, second) for first, second in pairs]
         skip = 0 if self._encoder.include_prompt else self._encoder.cut(self._side).length(tokenizer, prefix)
         for ids, types in tokenizer.encode_pairs(whole, max_length=self._encoder.max_length, side=self._side):
-            yield self._text(ids, types if self._types > 1 else None, min(skip, len(ids)))
-
-    def _text(self, ids: np.ndarray, types: np.ndarray | None, skip: int) -> Text:
-        if not len(ids):
-            return nothing(self._options)
-        self._encoder.check([ids])
-        return Text(ids, replace(self._options, skip=skip) if skip else self._options, types)
-
-
-def nothing(options: Options) -> Text:
-    """Returns a text without tokens, whose vector is what the heads make of zeros."""
-    return Text(NOTHING, replace(options, skip=1))
+            self._encoder.check([ids])
+            yield Text(ids, replace(self._options, skip=min(skip, len(ids))), types if self._types > 1 else None)
 
 
 def _named(error: InputError, texts: list[str], done: int, start: int, count: int) -> InputError:
