@@ -464,3 +464,20 @@ def test_an_evaluator_is_called_with_the_model_and_a_folder_that_is_there(model,
 def test_without_mteb_a_model_says_nothing_of_it(model, monkeypatch):
     monkeypatch.setitem(sys.modules, "mteb.models", None)
     assert not hasattr(model, "mteb_model_meta")
+
+
+def test_a_model_runs_on_the_device_that_is_named():
+    """Two devices of the processor stand for two cards."""
+    script = """
+import os
+os.environ["XLA_FLAGS"] = "--xla_force_host_platform_device_count=2"
+import jax
+from jaxembed import LLM, SentenceTransformer
+model = SentenceTransformer(device="cpu:1")
+assert model.encode("a rabbit").shape == (384,)
+for engine in (model.engine, LLM(device="cpu:1").engine):
+    places = {place for leaf in jax.tree.leaves(engine.model.state) for place in leaf.devices()}
+    assert places == {engine.device} == {jax.devices()[1]}
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-2000:]
