@@ -1,5 +1,5 @@
 # Each target does its own set-up on a bare machine; a second run starts at once.
-.PHONY: demo test check parity clients clients-table abuse abuse-quick aot goldens table docs bench bench-server clean
+.PHONY: demo test check parity libraries clients clients-table abuse abuse-quick aot goldens table docs bench bench-server clean
 
 demo: ## real embeddings of real text from a real model
 	@scripts/setup.sh product
@@ -19,6 +19,11 @@ parity: ## against the real libraries, in an environment of their own
 	@scripts/setup.sh product
 	@scripts/setup.sh reference
 	@.venv/bin/python -m pytest -m parity
+
+libraries: ## mteb, BERTopic, KeyBERT, evaluators and others with our SentenceTransformer in place of the real one
+	@scripts/setup.sh product
+	@scripts/setup.sh libraries
+	@.venv/bin/python -m pytest -m libraries tests/libraries
 
 aot: ## compiles kernels and whole models for TPU v5e, v6e, v7x and H200, on a machine that has none of them
 	@scripts/setup.sh aot

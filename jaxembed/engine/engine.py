@@ -13,6 +13,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from jaxembed.engine import forks
 from jaxembed.engine.backends import Backends
 from jaxembed.engine.model import Model
 from jaxembed.engine.pipeline import Pipeline
@@ -55,8 +56,9 @@ class Engine:
     def __init__(
         self, model: Model, *, device: jax.Device | None = None, attention: str | None = None, pool: str | None = None
     ) -> None:
+        forks.begin()
         device = device or jax.devices()[0]
-        self.model = model
+        self.model, self.device = model, device
         self.target = Target(device.platform, device.device_kind)
         self.table = planning.TABLES[self.target.platform]
         full = self.table.shape(self.table.row, self.table.cell)
@@ -73,6 +75,7 @@ class Engine:
 
     def warm_up(self, tasks: Sequence[Task] = (EMBED,), *, longest: int | None = None) -> None:
         """Compiles every program that a text of up to `longest` tokens can need, by default the model's longest."""
+        forks.check()
         for _ in self.warm_up_steps(tasks, longest=longest):
             pass
 
@@ -97,7 +100,11 @@ class Engine:
                 applied to every token; HIDDEN gives [n, d], the last hidden states as the transformer leaves them; all
                 float32.
             progress: called after each row with how many texts and tokens it held.
+
+        Raises:
+            BackendError: in a process that was forked after a model had been loaded.
         """
+        forks.check()
         stream = iter(texts)
         window = list(islice(stream, WINDOW_TEXTS))
         with ThreadPoolExecutor(1, thread_name_prefix="jaxembed-read") as reader:

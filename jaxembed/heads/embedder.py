@@ -52,11 +52,10 @@ def _module(head: Head) -> nnx.Module:
 class Embedder(nnx.Module):
     """A backbone with what comes behind it: all that a program runs."""
 
-    def __init__(self, backbone: nnx.Module, heads: Sequence[Head], modes: Sequence[str], *, include_prompt: bool) -> None:
+    def __init__(self, backbone: nnx.Module, heads: Sequence[Head], modes: Sequence[str]) -> None:
         self.backbone = backbone
         self.heads = nnx.List([_module(head) for head in heads])
         self.modes = tuple(modes)
-        self.include_prompt = include_prompt
 
     def pooled(self, packed: Packed, states: Float[Array, "t d"], run: Run) -> Float[Array, "s e"]:
         """Returns one vector for each text. Raises `UnsupportedModelError` if the checkpoint makes vectors of tokens only."""
@@ -66,10 +65,9 @@ class Embedder(nnx.Module):
                 "token_embed: LLM.encode(texts, pooling_task='token_embed'), or POST /pooling."
             )
         asked = packed.options
-        skip = jnp.zeros_like(asked.skip) if self.include_prompt else asked.skip
         fused, rest = self._fused()
         dims, normalize = (None, None) if rest else (asked.dimensions, asked.normalize)
-        vectors = run.pool(states, packed.starts, packed.lengths, skip, dims, normalize, fused, modes=self.modes)
+        vectors = run.pool(states, packed.starts, packed.lengths, asked.skip, dims, normalize, fused, modes=self.modes)
         return finish(_through(rest, vectors), asked.dimensions, asked.normalize) if rest else vectors
 
     def each_token(self, packed: Packed, states: Float[Array, "t d"]) -> Float[Array, "t e"]:

@@ -11,7 +11,7 @@ from jaxembed.errors import TRUNCATE, InputError, counted_from
 from jaxembed.inputs.conversation import Conversation
 from jaxembed.inputs.prompts import Prompt, Tokenization
 from jaxembed.inputs.tokenizer import Side, Tokenizer
-from jaxembed.packing.text import Options, Text
+from jaxembed.packing.text import Options, Text, nothing
 
 # Tokenized at once: enough for the Rust threads, little enough that encodings, some hundred bytes a token, never pile up.
 _CHUNK_TEXTS, _CHUNK_CHARACTERS = 1024, 1 << 20
@@ -67,7 +67,7 @@ class Encoder:
             tokenization: how texts become ids.
             prefix: put before every prompt that is a text; a model whose pooling leaves prompts out does so.
             bounded: see `ids`.
-            empty: whether a text without any token is one; pooling gives zeros for it.
+            empty: whether a text without any token is one; its vector is what the heads make of zeros.
             messages: whether texts are messages where the files ask for that, with the prefix as the system's.
 
         Raises:
@@ -82,10 +82,12 @@ class Encoder:
                 self.check(encoded, empty=empty)
             before += len(chunk)
             # Of a message sentence-transformers cannot tell what is prompt, and pools all of it.
-            whole = self.include_prompt or messages
-            skips = [0] * len(chunk) if whole else self._skips(chunk, prefix, tokenization)
+            skips = [0] * len(chunk) if messages else self.skips(chunk, prefix, tokenization)
             for ids, skip in zip(encoded, skips, strict=True):
                 own = next(each)
+                if not len(ids):
+                    yield nothing(own)
+                    continue
                 yield Text(ids, replace(own, skip=min(skip, len(ids))) if skip else own)
 
     def ids(
@@ -172,12 +174,14 @@ class Encoder:
             raise self._too_long(f"{len(prompt)} characters", index)
         return prefix + (prompt[:most] if tokenization.side == "right" else prompt[-most:])
 
-    def _skips(self, prompts: Sequence[Prompt], prefix: str, tokenization: Tokenization) -> list[int]:
-        """How many leading tokens of each prompt pooling leaves out.
+    def skips(self, prompts: Sequence[Prompt], prefix: str, tokenization: Tokenization) -> list[int]:
+        """Returns how many leading tokens of each prompt, which has the prefix already, pooling leaves out.
 
-        That is the prefix, and what a text holds up to the mark that ends an instruction; nobody knows the instruction of
-        token ids. Both are measured as they were cut.
+        None where it takes in all; else the prefix, and what a text holds up to the mark that ends an instruction; nobody knows
+        the instruction of token ids. Both are measured as they were cut.
         """
+        if self.include_prompt:
+            return [0] * len(prompts)
         mark = self.instruction_end
         before = tokenization.length(self.tokenizer, prefix)
 

@@ -117,6 +117,25 @@ class Tokenizer:
                         ids[index] = self._cut(clean[index], max_length, side or self.side, add_special_tokens)
         return ids
 
+    def encode_pairs(
+        self, pairs: Sequence[tuple[str, str]], *, max_length: int, side: Side | None = None
+    ) -> list[tuple[np.ndarray, np.ndarray]]:
+        """Returns the token ids and the token types of pairs of texts, int32 each, special tokens included.
+
+        What is longer than `max_length` loses tokens of its longer text first, as transformers' "longest_first" does. `side` is
+        where tokens are cut off, by default where the files say. Raises `InputError` for a max_length below the special tokens.
+        """
+        special = self._rust.num_special_tokens_to_add(True)
+        if max_length < special:
+            raise InputError(f"max_length {max_length} leaves no room for the {special} special tokens.", field="max_length")
+        clean = [(_checked(first), _checked(second)) for first, second in pairs]
+        # A tokenizer of its own, because truncation is a setting of the shared object.
+        rust = self._copy()
+        rust.enable_truncation(max_length, strategy="longest_first", direction=side or self.side)
+        with rust_errors("prompts"):
+            found = rust.encode_batch(clean)
+        return [(np.array(one.ids, np.int32), np.array(one.type_ids, np.int32)) for one in found]
+
     def decode(self, ids: Sequence[int], *, skip_special_tokens: bool = False) -> str:
         """Returns the text of token ids. Raises `InputError` where the tokenizer fails."""
         with rust_errors("tokens"):

@@ -1,7 +1,7 @@
 """What a row is made of: a tokenized text with its options. Both are plain values."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from operator import attrgetter
 from typing import Any
 
@@ -64,3 +64,12 @@ class Text:
     ids: np.ndarray
     options: Options = Options()
     types: np.ndarray | None = None
+
+
+# The ids of a text that has none: something must lie in its row, or it would begin where its neighbor does.
+NOTHING = np.zeros(1, np.int32)
+
+
+def nothing(options: Options) -> Text:
+    """Returns a text without tokens: the one that stands for them is left out of the pooling, which so gives zeros."""
+    return Text(NOTHING, replace(options, skip=1))

@@ -8,6 +8,7 @@ import numpy as np
 
 from jaxembed.engine.finite import not_finite
 from jaxembed.errors import InputError, NonFiniteError
+from jaxembed.tensors import array
 
 PRECISIONS = ("float32", "int8", "uint8", "binary", "ubinary")
 
@@ -43,11 +44,12 @@ def quantize_embeddings(
     if isinstance(embeddings, list | tuple):
         if not embeddings:
             return []
-        if np.ndim(embeddings[0]) == 2:
+        if embeddings[0].ndim == 2 if hasattr(embeddings[0], "ndim") else np.ndim(embeddings[0]) == 2:
+            embeddings = [array(matrix) for matrix in embeddings]
             if precision in ("int8", "uint8") and ranges is None:
                 ranges = _ranges(np.concatenate(embeddings), precision, calibration_embeddings)
             return [quantize_embeddings(matrix, precision, ranges) for matrix in embeddings]
-    values = np.asarray(embeddings)
+    values = array(embeddings)
     if np.issubdtype(values.dtype, np.integer):
         raise InputError("Embeddings to quantize must be float rather than int8 or uint8.", field="embeddings")
     if precision == "float32":
@@ -62,13 +64,14 @@ def quantize_embeddings(
         return (np.packbits(values > 0, axis=-1) - np.uint8(128)).view(np.int8)
     if not len(values):
         return values.astype(precision)
-    low, high = (ranges if ranges is not None else _ranges(values, precision, calibration_embeddings)).astype(np.float32)
+    low, high = (array(ranges) if ranges is not None else _ranges(values, precision, calibration_embeddings)).astype(np.float32)
     steps = (high - low) / 255
     levels = np.clip(np.floor((values - low) / np.where(steps == 0, 1, steps)), 0, 255)
     return levels.astype(np.uint8) if precision == "uint8" else (levels - 128).astype(np.int8)
 
 
-def _ranges(values: np.ndarray, precision: str, calibration: np.ndarray | None) -> np.ndarray:
+def _ranges(values: np.ndarray, precision: str, calibration: Any) -> np.ndarray:
+    calibration = None if calibration is None else array(calibration)
     if calibration is None:
         if values.ndim == 1 or len(values) == 1:
             raise InputError(

@@ -4,19 +4,24 @@ import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from copy import copy
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
+from jaxembed.engine.devices import find_device
 from jaxembed.engine.engine import Progress
 from jaxembed.errors import InputError, InputTypeError, fields_as
-from jaxembed.heads.task import Task
-from jaxembed.heads.tasks import TASKS
+from jaxembed.heads.task import POOLING, Task
+from jaxembed.heads.tasks import TASKS, asked_by
 from jaxembed.heads.vectors import EMBED
 from jaxembed.inputs.chat import plain
 from jaxembed.inputs.prompts import Prompt, read_prompts
 from jaxembed.loading import load_engine
 from jaxembed.packing.text import Options
+from jaxembed.tensors import Tensor
+from jaxembed.vllm.about import LlmEngine, ModelConfig, VllmConfig, model_config
+from jaxembed.vllm.options import check, length
 from jaxembed.vllm.outputs import (
     EmbeddingOutput,
     EmbeddingRequestOutput,
@@ -26,31 +31,6 @@ from jaxembed.vllm.outputs import (
     ScoringRequestOutput,
 )
 from jaxembed.vllm.params import PoolerConfig, PoolingParams
-
-# vLLM's options for what this engine does not have (caches, memory shares, several executors). They are accepted where their
-# value asks for nothing, because code written for vLLM passes them by habit.
-_WITHOUT_EFFECT = {
-    "enforce_eager",
-    "gpu_memory_utilization",
-    "swap_space",
-    "cpu_offload_gb",
-    "max_num_seqs",
-    "max_num_batched_tokens",
-    "enable_prefix_caching",
-    "enable_chunked_prefill",
-    "disable_log_stats",
-    "skip_tokenizer_init",
-    "tokenizer_mode",
-    "tokenizer_revision",
-    "disable_custom_all_reduce",
-    "limit_mm_per_prompt",
-    "mm_processor_kwargs",
-    "io_processor_plugin",
-    "seed",
-    "config_format",
-    "load_format",
-}
-_ONE_DEVICE = ("tensor_parallel_size", "pipeline_parallel_size", "data_parallel_size")
 
 _HINTS = '\n - For embeddings, use `LLM.embed(...)` or `pooling_task="embed"`.\n - For similarity scores, use `LLM.score(...)`.'
 
@@ -70,15 +50,17 @@ class LLM:
         tokenizer: another folder or hub name for the tokenizer.
         trust_remote_code: accepted and never needed, for no code of a checkpoint is executed.
         dtype: "auto" (float32 on a CPU, bfloat16 on accelerators), "float32", "bfloat16", or "float16" ("half").
-        max_model_len: tokens of the longest text, up to what the positions allow.
+        max_model_len: tokens of the longest text, up to what the positions allow: a number, "8k", or "auto" and -1 for all.
         revision: branch, tag or commit of a hub model.
         hf_token: opens gated models.
         hf_overrides: a dict merged into `config.json`, or a function of it.
         pooler_config: a `PoolerConfig` or a dict of its fields; wins over the checkpoint's files.
         download_dir: where hub models are kept.
-        served_model_name: the name in messages, instead of `model`.
-        **options: `quantization`: "int8" keeps the layers' matrices in 8 bits. What else vLLM has is accepted where it asks
-            for nothing that this engine does not have, and refused otherwise.
+        served_model_name: the name in messages, instead of `model`; of several the first.
+        quantization: "int8" keeps the layers' matrices in 8 bits.
+        device: "cpu", "cuda" or "tpu"; jax's first device by default. One that is not there is an error.
+        **options: what else vLLM's `LLM` has is taken where it asks for nothing that this engine does not have, and refused
+            by its name otherwise.
 
     Raises:
         InputError: an option that cannot be met.
@@ -96,17 +78,21 @@ class LLM:
         tokenizer: str | None = None,
         trust_remote_code: bool = False,
         dtype: Any = "auto",
-        max_model_len: int | None = None,
+        max_model_len: int | str | None = None,
         revision: str | None = None,
         hf_token: str | bool | None = None,
         hf_overrides: Mapping[str, Any] | Callable[[Any], Any] | None = None,
         pooler_config: PoolerConfig | Mapping[str, Any] | None = None,
         download_dir: str | None = None,
-        served_model_name: str | None = None,
+        served_model_name: str | Sequence[str] | None = None,
+        quantization: str | None = None,
+        device: Any = None,
         **options: Any,
     ) -> None:
         _check_runner(runner, convert)
-        _check_options(options)
+        given = options.pop("override_pooler_config", None)  # as vLLM called it before
+        pooler_config = given if pooler_config is None else pooler_config
+        check(options)
         if hf_overrides is not None and not callable(hf_overrides) and not isinstance(hf_overrides, Mapping):
             raise InputTypeError(
                 f"hf_overrides must be a dict or a function, not {type(hf_overrides).__name__}.", field="hf_overrides"
@@ -119,18 +105,44 @@ class LLM:
             token=hf_token,
             cache_dir=download_dir,
             dtype=dtype,
-            max_model_len=max_model_len,
-            hf_overrides=hf_overrides,
+            max_model_len=length(max_model_len),
+            hf_overrides=hf_overrides or None,
             pooling_mode=self._pooler.mode,
             tokenizer=tokenizer,
             without_head=convert == "embed",
-            quantization=options.get("quantization"),
+            quantization=quantization,
+            device=find_device(None if device == "auto" else device),
         )
+        self._shorten(self._pooler.max_embed_len)
         if self._pooler.use_activation is None:
             self._pooler.use_activation = self.engine.model.recipe.normalize
-        self.name = served_model_name or self.engine.model.name
+        names = [served_model_name] if isinstance(served_model_name, str) else list(served_model_name or ())
+        self.name = names[0] if names else self.engine.model.name
         # What the model is served for where a caller does not say.
         self.task: Task = TASKS[self._pooler.task or EMBED.name]
+
+    def _shorten(self, longest: int | None) -> None:
+        """Lowers the longest text to `max_embed_len` of the pooler's config."""
+        model = self.engine.model
+        if longest is not None and longest < model.max_length:
+            self.engine = copy(self.engine)
+            self.engine.model = replace(model, encoder=replace(model.encoder, max_length=longest))
+
+    @property
+    def model_config(self) -> ModelConfig:
+        """What is known of the model."""
+        model = self.engine.model
+        return model_config(model, self.name, self._pooler, np.dtype(model.dtype).name)
+
+    @property
+    def llm_engine(self) -> LlmEngine:
+        """Where vLLM keeps its configs."""
+        return LlmEngine(VllmConfig(self.model_config))
+
+    @property
+    def supported_tasks(self) -> tuple[str, ...]:
+        """The tasks that `encode` takes."""
+        return tuple(asked_by(POOLING))
 
     def warm_up(self, tasks: Sequence[str] = ("embed",)) -> None:
         """Compiles every program of some tasks now, so that no later call waits for one."""
@@ -146,7 +158,7 @@ class LLM:
         *,
         use_tqdm: Bar = True,
         pooling_params: Params = None,
-        lora_request: None = None,
+        lora_request: Any = None,
         tokenization_kwargs: Mapping[str, Any] | None = None,
     ) -> list[EmbeddingRequestOutput]:
         """Returns one embedding for each prompt, in order.
@@ -155,7 +167,7 @@ class LLM:
             prompts: str, list[str], token ids, dicts with "prompt" or "prompt_token_ids", or a list that mixes them.
             use_tqdm: whether a progress bar is shown, or a function that makes one.
             pooling_params: one for all, or one for each.
-            lora_request: must be None.
+            lora_request: must be None, or a list of None.
             tokenization_kwargs: how texts become tokens: "truncate_prompt_tokens" (-1 for the model's length; without it a
                 text that is too long is an error), "truncation_side", "add_special_tokens".
 
@@ -171,7 +183,7 @@ class LLM:
         pooling_params: Params = None,
         *,
         use_tqdm: Bar = True,
-        lora_request: None = None,
+        lora_request: Any = None,
         pooling_task: str | None = None,
         tokenization_kwargs: Mapping[str, Any] | None = None,
     ) -> list[PoolingRequestOutput]:
@@ -197,13 +209,24 @@ class LLM:
             )
         with fields_as({"task": "pooling_task"}):
             results = self._run(pooling_task, prompts, pooling_params, use_tqdm, lora_request, tokenization_kwargs)
-        return [PoolingRequestOutput(_id("pooling"), PoolingOutput(data), ids) for data, ids in results]
+        return [PoolingRequestOutput(_id("pooling"), PoolingOutput(data.view(Tensor)), ids) for data, ids in results]
 
     def classify(self, prompts: Any, **options: Any) -> None:
         """Raises `InputError`: an embedding model has no classes."""
         raise InputError(
             "Classification API is not supported by this model. Try converting the model using `--convert classify`."
         )
+
+    def reward(self, prompts: Any, **options: Any) -> None:
+        """Raises `InputError`: an embedding model gives no rewards."""
+        raise InputError(
+            "Reward API is not supported by this model; reward models are not served yet. For a vector of each token, use "
+            '`LLM.encode(..., pooling_task="token_embed")`.'
+        )
+
+    def reset_prefix_cache(self, *args: Any, **options: Any) -> bool:
+        """Returns True: nothing is cached."""
+        return True
 
     def generate(self, *args: Any, **options: Any) -> None:
         """Raises `InputError`: a pooling model writes no text."""
@@ -217,7 +240,7 @@ class LLM:
         *,
         use_tqdm: Bar = True,
         pooling_params: PoolingParams | None = None,
-        lora_request: None = None,
+        lora_request: Any = None,
         tokenization_kwargs: Mapping[str, Any] | None = None,
         chat_template: str | None = None,
     ) -> list[ScoringRequestOutput]:
@@ -285,7 +308,7 @@ class LLM:
         tokenization_kwargs: Mapping[str, Any] | None,
     ) -> list[tuple[np.ndarray, list[int]]]:
         """Runs `stream` to its end under a progress bar."""
-        if lora_request is not None:
+        if any(one is not None for one in (lora_request if isinstance(lora_request, list | tuple) else [lora_request])):
             raise InputError(
                 "lora_request is not supported; merge the adapter into the checkpoint first.", field="lora_request"
             )
@@ -397,14 +420,3 @@ def _check_runner(runner: str, convert: str) -> None:
         raise InputError("convert='classify' is not supported; convert may be 'auto', 'none' or 'embed'.", field="convert")
     if convert not in ("auto", "none", "embed"):
         raise InputError(f"convert must be 'auto', 'none' or 'embed', not {convert!r}.", field="convert")
-
-
-def _check_options(options: Mapping[str, Any]) -> None:
-    for name in _ONE_DEVICE:
-        if options.get(name, 1) != 1:
-            raise InputError(f"{name}={options[name]} is not supported yet: a model runs on one device.", field=name)
-    if options.get("enable_lora"):
-        raise InputError("enable_lora is not supported; merge the adapter into the checkpoint first.", field="enable_lora")
-    unknown = sorted(set(options) - _WITHOUT_EFFECT - set(_ONE_DEVICE) - {"quantization", "enable_lora"})
-    if unknown:
-        raise InputTypeError(f"LLM has no argument {unknown[0]!r}.", field=unknown[0])

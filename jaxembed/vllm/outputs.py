@@ -13,7 +13,7 @@ class PoolingOutput:
     """The raw result for one text.
 
     Attributes:
-        data: float32, [dim] for embed, [tokens, dim] for token_embed.
+        data: float32, [dim] for embed, [tokens, dim] for token_embed; a numpy array on which torch's commonest words work.
     """
 
     data: np.ndarray
@@ -44,6 +44,22 @@ class EmbeddingOutput:
 
     def __repr__(self) -> str:
         return f"EmbeddingOutput(hidden_size={self.hidden_size})"
+
+
+@dataclass
+class ClassificationOutput:
+    """The probabilities of a text's classes; no model here gives them yet, and code that names the class can be imported.
+
+    Attributes:
+        probs: one for each class.
+    """
+
+    probs: list[float]
+
+    @property
+    def num_classes(self) -> int:
+        """How many classes there are."""
+        return len(self.probs)
 
 
 @dataclass
@@ -78,6 +94,10 @@ class PoolingRequestOutput[O]:
 
 class EmbeddingRequestOutput(PoolingRequestOutput[EmbeddingOutput]):
     """The answer of `LLM.embed` to one text."""
+
+
+class ClassificationRequestOutput(PoolingRequestOutput[ClassificationOutput]):
+    """The answer of a classifier to one text."""
 
 
 class ScoringRequestOutput(PoolingRequestOutput[ScoringOutput]):

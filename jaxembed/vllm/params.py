@@ -3,10 +3,11 @@
 Fields, defaults and messages are vLLM's, so that code and users that know it need learn nothing.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from copy import deepcopy
 from dataclasses import dataclass
 from numbers import Integral
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from jaxembed.errors import InputError, InputTypeError
 from jaxembed.heads.task import POOLING
@@ -34,9 +35,12 @@ class PoolingParams:
         returned_token_ids: see `step_tag_id`.
         truncate_prompt_tokens: the older place of the key of `tokenization_kwargs`, which it beats.
         normalize: was removed; must be None.
+        extra_kwargs: limits of a cross-encoder; must ask for nothing.
+        late_chunking_params: must be None.
+        requires_token_ids, skip_reading_prefix_cache, output_kind: vLLM's own notes, without effect.
 
     Raises:
-        InputError: a value of the wrong type, or one that was removed.
+        InputError: a value of the wrong type, or one that is not supported.
     """
 
     use_activation: bool | None = None
@@ -46,8 +50,18 @@ class PoolingParams:
     returned_token_ids: Sequence[int] | None = None
     truncate_prompt_tokens: int | None = None
     normalize: object = None
+    extra_kwargs: Mapping[str, Any] | None = None
+    late_chunking_params: object = None
+    requires_token_ids: bool = False
+    skip_reading_prefix_cache: bool | None = None
+    output_kind: object = None
 
     def __post_init__(self) -> None:
+        asked = [name for name, value in (self.extra_kwargs or {}).items() if value is not None]
+        if asked:
+            raise InputError(f"extra_kwargs has {asked[0]!r}, which an embedding model does not use.", field="extra_kwargs")
+        if self.late_chunking_params is not None:
+            raise InputError("late_chunking_params is not supported; split long texts yourself.", field="late_chunking_params")
         if self.normalize is not None:
             raise InputError("Parameter `normalize` was removed; use `use_activation` instead.", field="normalize")
         if self.use_activation is not None and not isinstance(self.use_activation, bool):
@@ -56,6 +70,10 @@ class PoolingParams:
             )
         if self.dimensions is not None and not _is_int(self.dimensions):
             raise InputTypeError(f"dimensions must be an int or None, not {self.dimensions!r}.", field="dimensions")
+
+    def clone(self) -> "PoolingParams":
+        """Returns a copy that shares nothing with it."""
+        return deepcopy(self)
 
     def options(
         self, task: str, pooler: "PoolerConfig", *, model: str, width: int, matryoshka: Sequence[int] | None
@@ -133,6 +151,10 @@ class PoolerConfig:
         use_activation: the default for texts that do not say.
         dimensions: the default for texts that do not say.
         enable_chunked_processing: accepted where it asks for nothing.
+        max_embed_len: tokens of the longest text, where that is less than `max_model_len`.
+        pooling_task, pooling_target: other names of `task`.
+        logit_mean, logit_sigma, logit_bias, logit_scale: of classifiers; must be None.
+        step_tag_id, returned_token_ids: of reward models; must be None.
 
     Raises:
         InputError: a name that is not known, or values that do not go together.
@@ -145,8 +167,33 @@ class PoolerConfig:
     use_activation: bool | None = None
     dimensions: int | None = None
     enable_chunked_processing: bool | None = None
+    max_embed_len: int | None = None
+    pooling_task: str | None = None
+    pooling_target: str | None = None
+    logit_mean: float | None = None
+    logit_sigma: float | None = None
+    logit_bias: float | None = None
+    logit_scale: float | None = None
+    step_tag_id: int | None = None
+    returned_token_ids: Sequence[int] | None = None
 
     def __post_init__(self) -> None:
+        for name in ("logit_mean", "logit_sigma", "logit_bias", "logit_scale", "step_tag_id", "returned_token_ids"):
+            if getattr(self, name) is not None:
+                raise InputError(
+                    f"{name}={getattr(self, name)!r} is for classifiers and reward models, which are not served yet.",
+                    field=f"pooler_config.{name}",
+                )
+        for name in ("pooling_task", "pooling_target"):
+            other = getattr(self, name)
+            if other is not None and self.task not in (None, other):
+                raise InputError(f"task is {self.task!r} and {name} {other!r}; give one.", field=f"pooler_config.{name}")
+            self.task = self.task if other is None else other
+        if self.max_embed_len is not None and (not _is_int(self.max_embed_len) or self.max_embed_len < 1):
+            raise InputTypeError(
+                f"pooler_config.max_embed_len must be an int of at least 1 or None, not {self.max_embed_len!r}.",
+                field="pooler_config.max_embed_len",
+            )
         if self.use_activation is not None and not isinstance(self.use_activation, bool):
             raise InputTypeError(
                 f"pooler_config.use_activation must be true, false or None, not {self.use_activation!r}.",

@@ -29,6 +29,9 @@ LIGHT = [
     "vllm.outputs",
     "sentence_transformers.similarity",
     "sentence_transformers.quantization",
+    "sentence_transformers.util",
+    "sentence_transformers.models",
+    "sentence_transformers.losses",
 ]
 HEAVY = {"jax", "flax", "transformers", "orbax", "torch"}
 # Folders of ours that read environment variables; the hub's library reads its own.

@@ -71,6 +71,9 @@ ENCODE_CALLS = [
     {"inputs": ["a", "b c", "d e f"], "precision": "ubinary"},
     {"inputs": ["a", "b c"], "batch_size": 1},
     {"inputs": "some text", "output_value": "token_embeddings"},
+    {"inputs": [["a", "b c"], ["Represent the title:", "A title"]]},
+    {"inputs": [["first " * 300, "second " * 300], ["a", "second " * 300], ["first " * 300, "b"]]},
+    {"inputs": [["a", "b c"]], "prompt": "query: "},
 ]
 
 
@@ -113,6 +116,13 @@ def test_similarity_functions_equal_the_real_ones(name, tmp_path):
     # The matrix of distances may be computed as |a|² + |b|² - 2ab, which cancels.
     np.testing.assert_allclose(model.similarity(vectors, vectors[:2]), matrix, atol=1e-3 if name == "euclidean" else 1e-5)
     np.testing.assert_allclose(model.similarity_pairwise(vectors[1:], vectors[:2]), pairs, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["static-sentence-transformers", "static-model2vec"])
+def test_a_text_without_tokens_gets_the_vector_that_it_gets_there(name, checkpoint, tmp_path):
+    folder = checkpoint(name)
+    (expected,) = real_calls(tmp_path, folder, [{"inputs": ["w8 w9", "", "w3"]}])
+    np.testing.assert_allclose(SentenceTransformer(str(folder)).encode(["w8 w9", "", "w3"]), expected, atol=1e-6)
 
 
 SETTINGS = [

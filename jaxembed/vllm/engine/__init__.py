@@ -1,0 +1,1 @@
+"""The arguments of `LLM` under the names of vLLM's modules."""

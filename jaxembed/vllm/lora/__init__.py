@@ -1,0 +1,1 @@
+"""Adapters under the names of vLLM's modules."""
