@@ -169,7 +169,7 @@ class NonFiniteError(JaxEmbedError, ArithmeticError):
         names = ", ".join(f"{self.field}[{item}]" for item in self.items[: self._SHOWN])
         more = f" and {len(self.items) - self._SHOWN} more" if len(self.items) > self._SHOWN else ""
         return (
-            f"The model's numbers for {names}{more} are not finite: a spoilt row of its table of words, or an overflow. "
+            f"The model's numbers for {names}{more} are not finite: a spoiled row of its table of words, or an overflow. "
             "Other texts are not affected; ask for them without it."
         )
 

@@ -1,6 +1,6 @@
 """What is not finite is set aside before a product whose zeros keep texts apart (0 · NaN is NaN), and comes back behind it.
 
-Texts of one row belong to different callers. One whose states overflow, or whose words have a spoilt row in the table, gets
+Texts of one row belong to different callers. One whose states overflow, or whose words have a spoiled row in the table, gets
 NaN; its neighbors get what they would have got beside any other text, to the bit.
 """
 

@@ -141,8 +141,8 @@ class Table:
     def ignores(self, name: str, prefix: str) -> bool:
         """Returns whether a tensor is left out, by its name as it is or behind any part of the prefix of all names."""
         parts = prefix.split(".")[:-1]
-        befores = ["".join(f"{part}." for part in parts[:count]) for count in range(len(parts) + 1)]
-        return any(re.fullmatch(one.name, name.removeprefix(before)) for one in self.ignored for before in befores)
+        leading = ["".join(f"{part}." for part in parts[:count]) for count in range(len(parts) + 1)]
+        return any(re.fullmatch(one.name, name.removeprefix(before)) for one in self.ignored for before in leading)
 
     def wrappers(self, tensors: Collection[str]) -> list[str]:
         """Returns what stands before the name of the first rule in names of tensors, shortest first."""

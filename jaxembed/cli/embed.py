@@ -86,7 +86,7 @@ def _broken(broken: Sequence[int], texts: Sequence[str]) -> str:
     first = ", ".join(f"number {place + 1} ({shown(texts[place], 40)})" for place in broken[:5])
     more = f" and {len(broken) - 5} more" if len(broken) > 5 else ""
     return (
-        f"{len(broken)} of {len(texts)} texts have no finite vector: {first}{more}. A row of the table of words is spoilt, or "
+        f"{len(broken)} of {len(texts)} texts have no finite vector: {first}{more}. A row of the table of words is spoiled, or "
         "numbers overflow; all other texts have theirs."
     )
 

@@ -39,8 +39,8 @@ def maxsim(
     asked, strange = set_aside(queries)
     states, broken = set_aside(documents)
     scores = choice.backend.run(asked, states, starts, lengths, tiles=choice.tiles)
-    spoilt = any_between(broken, starts, starts + lengths) | (strange.any(1)[:, None] & (lengths > 0))
-    return jnp.where(spoilt, jnp.nan, scores)
+    spoiled = any_between(broken, starts, starts + lengths) | (strange.any(1)[:, None] & (lengths > 0))
+    return jnp.where(spoiled, jnp.nan, scores)
 
 
 def _mosaic_gpu() -> Backend[MaxsimShape]:

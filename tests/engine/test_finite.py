@@ -1,4 +1,4 @@
-"""A text never sees its neighbor, not even a broken one: spoilt rows of the table, spoilt padding, spoilt adapters."""
+"""A text never sees its neighbor, not even a broken one: spoiled rows of the table, spoiled padding, spoiled adapters."""
 
 import numpy as np
 import pytest
@@ -27,9 +27,9 @@ FAMILIES = [
     "pipeline-dense",
     "static-model2vec",
 ]
-SPOILT = {100: np.nan, 101: np.inf, 102: 3e38}
+SPOILED = {100: np.nan, 101: np.inf, 102: 3e38}
 EVERYTHING = together(*TASKS.values())
-# The spoilt word stands first, in the middle, last; texts before, between and behind.
+# The spoiled word stands first, in the middle, last; texts before, between and behind.
 WORDS = [[20, 21, 22], [100, 23], [24], [25, 26, 101, 27], [28, 29], [30, 102], [31] * 20]
 BROKEN = [1, 3, 5]
 
@@ -48,10 +48,10 @@ def unchanged(before, after, texts):
 
 
 @pytest.mark.parametrize("name", FAMILIES)
-def test_spoilt_words_and_a_spoilt_padding_row_change_no_neighbor_by_one_bit(name, checkpoint):
+def test_spoiled_words_and_a_spoiled_padding_row_change_no_neighbor_by_one_bit(name, checkpoint):
     folder = checkpoint(name)
     before = run(folder)
-    after = run(poison(folder, rows({0: np.nan, **SPOILT})))
+    after = run(poison(folder, rows({0: np.nan, **SPOILED})))
     unchanged(before, after, [text for text in range(len(WORDS)) if text not in BROKEN])
     for text in BROKEN[:2]:  # 3e38 is a number like any other, which a norm may bring back
         vector, tokens, states = after[text]
@@ -63,7 +63,7 @@ def test_spoilt_words_and_a_spoilt_padding_row_change_no_neighbor_by_one_bit(nam
 def test_in_bfloat16_it_is_the_same(checkpoint):
     folder = checkpoint("backbone-bert")
     before = run(folder, dtype="bfloat16")
-    after = run(poison(folder, rows({0: np.inf, **SPOILT})), dtype="bfloat16")
+    after = run(poison(folder, rows({0: np.inf, **SPOILED})), dtype="bfloat16")
     unchanged(before, after, [text for text in range(len(WORDS)) if text not in BROKEN])
 
 
@@ -89,7 +89,7 @@ def test_an_overflow_within_a_layer_stays_in_its_text_and_is_not_lost(checkpoint
 
 
 @pytest.mark.parametrize("part", ["lora_A", "lora_B"])
-def test_adapters_of_other_tasks_may_be_spoilt(checkpoint, part):
+def test_adapters_of_other_tasks_may_be_spoiled(checkpoint, part):
     folder = checkpoint("backbone-jina3")
     before = run(folder)
 

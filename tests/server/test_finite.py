@@ -21,7 +21,7 @@ GOOD, BAD = "w7 w8", "w9 w20"
 @pytest.fixture(scope="module")
 def client(tmp_path_factory):
     spec = json.loads((GOLDENS / "backbone-bert.json").read_text())["spec"]
-    folder = tiny.write(spec, tmp_path_factory.mktemp("spoilt") / "bert")
+    folder = tiny.write(spec, tmp_path_factory.mktemp("spoiled") / "bert")
     with served(
         LLM(str(poison(folder, rows({0: np.nan, 20: np.nan}))), served_model_name="m"), cohere_input_type="lenient"
     ) as client:
