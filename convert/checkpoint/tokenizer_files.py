@@ -149,7 +149,9 @@ def _fit(folder: Path, read: Callable[[Mapping[str, Any]], Any], config: Mapping
     """Returns what `read` makes of the config, with an error that names the file if a value in it is of the wrong kind."""
     try:
         return read(config)
-    except (TypeError, AttributeError) as error:
+    except (TypeError, AttributeError, ValueError) as error:
+        if isinstance(error, CheckpointError):
+            raise
         raise CheckpointError(f"{folder / 'tokenizer_config.json'} holds a value of the wrong kind: {error}.") from None
 
 

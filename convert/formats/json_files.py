@@ -32,6 +32,8 @@ def is_there(path: Path) -> bool:
     raise CheckpointError(f"{path} is {what}; download the whole checkpoint.")
 
 
+# A model has some ten.
+_MOST_MODULES = 1000
 # Of a small file; the index of a thousand shards takes some MiB, and JSON some ten times as much in memory as on a disk.
 _MOST_BYTES = 32 << 20
 
@@ -79,6 +81,8 @@ def read_modules(folder: Path) -> list[tuple[str, str]] | None:
     listed = read_json(path, of=list)
     if listed is None:
         return None
+    if len(listed) > _MOST_MODULES:
+        raise CheckpointError(f"{path} lists {len(listed):,} modules, and no model has more than {_MOST_MODULES}.")
     try:
         found = [(str(module["path"]), str(module["type"])) for module in listed]
     except (KeyError, TypeError):
