@@ -35,7 +35,7 @@ class Asking:
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
 def test_a_signal_drains_and_what_is_not_done_by_then_gets_a_503(start, number):
     port = free_port()
-    server = start("--port", port, "--drain-seconds", "1")
+    server = start("--port", port, "--drain-seconds", "1", "--max-wait-seconds", "600", "--request-timeout-seconds", "600")
     server.wait_ready()
     asking = Asking(port, 2000)
     begin = time.monotonic()
@@ -59,7 +59,7 @@ def test_sighup_lets_what_is_open_finish(start):
 
 def test_a_second_sigint_ends_the_drain_with_a_503_for_everything_that_is_open(start):
     port = free_port()
-    server = start("--port", port)
+    server = start("--port", port, "--max-wait-seconds", "600", "--request-timeout-seconds", "600")
     server.wait_ready()
     asking = [Asking(port, 2000) for _ in range(3)]
     with socket.create_connection(("127.0.0.1", int(port))) as half:
