@@ -49,7 +49,7 @@ class Rotary:
             numbers = dict(numbers.get(layer_type) or {})
         theta = next(one for one in (numbers.pop("rope_theta", None), config.get("rope_theta"), theta) if one is not None)
         part = numbers.pop("partial_rotary_factor", None) or config.get("partial_rotary_factor") or part
-        if not 0 < part <= 1 or (width % 2 and part == 1):
+        if not 0 < part <= 1 or int(width * part) % 2:
             raise UnsupportedModelError(f"of heads of {width} numbers a share of {part} cannot be turned in pairs.")
         return cls.scaled(numbers, int(width * part), theta, int(config["max_position_embeddings"]))
 
