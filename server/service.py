@@ -305,8 +305,10 @@ class Service:
         if tokenization.cut is None and (self.settings.truncate if asked.cut is None else asked.cut):
             tokenization = replace(tokenization, cut=longest or self.max_length)
         size = sum(map(len, asked.prompts))
-        deadline = self.settings.request_timeout_seconds
-        self.scheduler.admit(size // _CHARACTERS_PER_TOKEN, priority=asked.priority, deadline_seconds=deadline)
+        # A book is cut or refused: no prompt becomes more tokens than the longest text.
+        most = len(asked.prompts) * (tokenization.cut or longest or self.max_length)
+        tokens, deadline = min(size // _CHARACTERS_PER_TOKEN, most), self.settings.request_timeout_seconds
+        self.scheduler.admit(tokens, priority=asked.priority, deadline_seconds=deadline)
         encoder = replace(self.encoder, max_length=longest) if longest else self.encoder
         return await self.tokenizing(size > INLINE_CHARACTERS, self._texts, encoder, asked, params, tokenization)
 
