@@ -6,25 +6,17 @@ import sys
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from typing import Any, Literal
 
-import ml_dtypes
 import numpy as np
 import orjson
 from starlette.responses import Response, StreamingResponse
 
 from jaxembed.errors import InputError
 from jaxembed.sentence_transformers.similarity import unit
+from jaxembed.vllm.utils.serial_utils import EMBED_DTYPES
 
 EncodingFormat = Literal["float", "base64", "bytes", "bytes_only"]
 EmbedDtype = Literal["float32", "float16", "bfloat16", "fp8_e4m3", "fp8_e5m2"]
 Endianness = Literal["native", "big", "little"]
-
-_DTYPES: dict[str, Any] = {
-    "float32": np.float32,
-    "float16": np.float16,
-    "bfloat16": ml_dtypes.bfloat16,
-    "fp8_e4m3": ml_dtypes.float8_e4m3fn,
-    "fp8_e5m2": ml_dtypes.float8_e5m2,
-}
 
 # Python's http.client, and with it requests and urllib3, reads lines of up to 65,536 bytes, the header's name included.
 _MOST_HEADER_BYTES = 65_000
@@ -40,7 +32,7 @@ _INT8_DEVIATIONS = 4.0
 def to_bytes(vector: np.ndarray, dtype: EmbedDtype, endianness: Endianness) -> bytes:
     """Returns a vector's numbers as raw bytes."""
     with np.errstate(over="ignore"):
-        cast = vector if dtype == "float32" else vector.astype(_DTYPES[dtype])
+        cast = vector if dtype == "float32" else vector.astype(EMBED_DTYPES[dtype])
     if cast.itemsize > 1 and endianness not in ("native", sys.byteorder):
         return cast.view(np.uint16 if cast.itemsize == 2 else np.uint32).byteswap().tobytes()
     return cast.tobytes()
