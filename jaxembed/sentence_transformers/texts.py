@@ -1,7 +1,9 @@
 """What `encode` is given becomes tokenized texts: prompts before them, pairs together, empty ones kept."""
 
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from itertools import groupby
 from typing import Any
 
@@ -27,37 +29,41 @@ class Texts:
         start = 0
         for paired, group in groupby(given, lambda one: isinstance(one, tuple)):
             items: list[Any] = list(group)
-            yield from self._pairs(items, prefix) if paired else self._plain(items, prefix, start, len(given))
+            yield from (self._pairs if paired else self._plain)(items, prefix, start, len(given))
             start += len(items)
 
     def _plain(self, texts: list[str], prefix: str, start: int, count: int) -> Iterator[Text]:
         cut = self._encoder.cut(self._side)
-        done = 0
-        try:
-            encoded = self._encoder.texts(
+        with _placed(start, count):
+            yield from self._encoder.texts(
                 texts, self._options, tokenization=cut, prefix=prefix, empty=self._empty, messages=True
             )
-            for text in encoded:
-                yield text
-                done += 1
-        except InputError as error:
-            raise _named(error, texts, done, start, count) from None
 
-    def _pairs(self, pairs: list[tuple[str, str]], prefix: str) -> Iterator[Text]:
-        tokenizer = self._encoder.tokenizer
-        whole = [(prefix + first, second) for first, second in pairs]
-        skip = 0 if self._encoder.include_prompt else self._encoder.cut(self._side).length(tokenizer, prefix)
-        for ids, types in tokenizer.encode_pairs(whole, max_length=self._encoder.max_length, side=self._side):
-            self._encoder.check([ids])
+    def _pairs(self, pairs: list[tuple[str, str]], prefix: str, start: int, count: int) -> Iterator[Text]:
+        skip = 0 if self._encoder.include_prompt else self._encoder.cut(self._side).length(self._encoder.tokenizer, prefix)
+        for index, (ids, types) in enumerate(self._encoded([(prefix + one, other) for one, other in pairs], start, count)):
+            with _placed(start + index, count):
+                self._encoder.check([ids])
             yield Text(ids, replace(self._options, skip=min(skip, len(ids))), types if self._types > 1 else None)
 
-
-def _named(error: InputError, texts: list[str], done: int, start: int, count: int) -> InputError:
-    """Returns the error with the place of the first text that is no Unicode, where one is to be found."""
-    for index in range(done, len(texts)):
+    def _encoded(self, pairs: list[tuple[str, str]], start: int, count: int) -> list[tuple[Any, Any]]:
+        encode = partial(self._encoder.tokenizer.encode_pairs, max_length=self._encoder.max_length, side=self._side)
         try:
-            texts[index].encode()
-        except UnicodeEncodeError:
-            place = f"inputs[{start + index}]: " if count > 1 else ""
-            return type(error)(f"{place}{error}", field=error.field)
-    return error
+            return encode(pairs)
+        except InputError as error:
+            if error.field == "prompts":  # one of them, and not all
+                for index, pair in enumerate(pairs):
+                    with _placed(start + index, count):
+                        encode([pair])
+            raise
+
+
+@contextmanager
+def _placed(start: int, count: int) -> Iterator[None]:
+    """Gives errors about a text its place among all that were given. start: of the first text inside. count: of all."""
+    try:
+        yield
+    except InputError as error:
+        if error.field == "prompts":
+            error.index = start + (error.index or 0) if count > 1 else None
+        raise

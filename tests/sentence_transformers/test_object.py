@@ -15,7 +15,7 @@ import pytest
 from refusals import refused
 
 from jaxembed import SentenceTransformer
-from jaxembed.errors import BackendError, InputTypeError
+from jaxembed.errors import BackendError, InputError, InputTypeError
 from jaxembed.sentence_transformers.models import Pooling, Transformer
 
 TEXT = "a rabbit"
@@ -309,6 +309,14 @@ def test_the_one_bad_text_among_many_is_named(model):
             model.encode(["a"] * 7 + [bad])
     with refused("inputs", "inputs[2000]", "surrogate"):
         model.encode(["a"] * 2000 + ["\ud800", "b"])
+
+
+@pytest.mark.parametrize(
+    "given", [[("a", "b"), "c", "\ud800"], ["a", "b", ("c", "\ud800")], [("a", "b"), ("c", "d"), ("\ud800", "e")]]
+)
+def test_a_bad_text_is_named_once_among_texts_and_pairs(model, given):
+    with pytest.raises(InputError, match=r"^inputs\[2\]: a text holds a lone surrogate"):
+        model.encode(given)
 
 
 def test_every_way_of_encoding_takes_what_encode_takes(model):
